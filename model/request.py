@@ -1,0 +1,106 @@
+"""What is asked of the model and what comes back: the data that crosses between `model/` and its callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from model.sampling import SamplingParams
+from model.vocabulary import Task
+
+
+class OmniError(Exception):
+    """Base of every error that the model raises on purpose. `code` is stable and may go over the wire."""
+
+    code = "model_error"
+
+
+class InvalidRequest(OmniError):
+    """The request cannot be answered as it is; the message says what to change."""
+
+    code = "invalid_request"
+
+
+class EngineFull(OmniError):
+    """Every slot and every place in the queue is taken; try again later."""
+
+    code = "busy"
+
+
+class GenerationFailed(OmniError):
+    """Something broke while this one answer was made; other answers go on."""
+
+    code = "generation_failed"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One earlier exchange: what the person said (heard or typed), and what was really spoken in answer."""
+
+    user: str
+    assistant: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question, as audio or as text, with everything needed to answer it."""
+
+    audio: np.ndarray | None = None
+    """(samples,) float32, mono, 16 kHz, within [-1, 1]; at most 30 s."""
+    text: str | None = None
+    task: Task | None = None
+    """A1A2 for audio and T1A2 for text, unless said otherwise."""
+    system_prompt: str | None = None
+    """How the assistant behaves; None: the model's default. The published model has no place for one."""
+    history: tuple[Turn, ...] = ()
+    """Earlier turns, oldest first; the oldest are dropped when the window is full."""
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    """For text."""
+    audio_sampling: SamplingParams | None = None
+    """For audio tokens; None: the model's default."""
+    max_tokens: int = 256
+    """Text tokens at most."""
+    max_seconds: float = 40.0
+    """Seconds of spoken answer at most."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was understood of the spoken question; comes once, first, where the model has a transcript."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """More of the answer's sound: it continues the previous chunk without a seam."""
+
+    samples: np.ndarray
+    """(samples,) float32, 24 kHz."""
+    spoken_characters: int | None = None
+    """How many characters of the answer's text (all deltas joined) are spoken when this chunk has been played;
+    None where the model does not know."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The answer is complete; nothing follows."""
+
+    reason: Literal["stop", "length", "no_speech"]
+    """stop: it said all; length: a limit was reached; no_speech: the audio held no words, nothing is answered."""
+    text: str
+    audio_seconds: float
+    text_tokens: int
+    frames: int
+
+
+Event = Heard | TextDelta | AudioChunk | Done
