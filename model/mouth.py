@@ -8,7 +8,9 @@ quantisers (the `snac` package), causal ConvNeXt blocks and an inverse short-tim
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from snac.vq import ResidualVectorQuantize
@@ -19,6 +21,51 @@ SAMPLES_PER_FRAME = 2048
 """One frame is 7 codes, 85.33 ms."""
 STRIDES = (4, 2, 1)
 """Latent steps that one code of each book covers; a frame is 4 latent steps of 512 samples."""
+
+
+LAYER_BOOKS = (0, 1, 2, 2, 1, 2, 2)
+"""The SNAC book of each of a frame's seven layers: L0, L1a, L2a, L2b, L1b, L2c, L2d."""
+
+
+def frames_to_books(frames: Tensor) -> list[Tensor]:
+    """(…, frames, 7) codes → the three SNAC books (…, frames · 1 | 2 | 4)."""
+    layers = [[i for i, book in enumerate(LAYER_BOOKS) if book == wanted] for wanted in range(3)]
+    return [frames[..., layer].flatten(-2) for layer in layers]
+
+
+def books_to_frames(books: list[Tensor]) -> Tensor:
+    """The three SNAC books → (…, frames, 7) codes; the inverse of `frames_to_books`."""
+    parts = [book.unflatten(-1, (-1, 4 // stride)) for book, stride in zip(books, STRIDES, strict=True)]
+    taken = [0, 0, 0]
+    layers = []
+    for book in LAYER_BOOKS:
+        layers.append(parts[book][..., taken[book]])
+        taken[book] += 1
+    return torch.stack(layers, -1)
+
+
+class SnacStream(Protocol):
+    """One answer being spoken. All pushes and the finish, joined, are what decoding the whole answer gives."""
+
+    def push(self, frames: Tensor) -> np.ndarray:
+        """(n, 7) codes → the samples that are certain by now, float32; may be fewer than n · 2048."""
+        ...
+
+    def finish(self) -> np.ndarray:
+        """The samples still owed; nothing may be pushed afterwards."""
+        ...
+
+
+class SnacDecoder(Protocol):
+    """Speaks frames of seven SNAC codes at 24 kHz."""
+
+    def decode(self, frames: Tensor) -> Tensor:
+        """(frames, 7) codes → (frames · 2048,) samples."""
+        ...
+
+    def stream(self) -> SnacStream:
+        """Begin an answer."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -169,3 +216,50 @@ class Mouth(nn.Module):
         padded = F.pad(latents, (0, 0, 0, extra))
         samples, _ = self.decoder(padded, self.decoder.state(len(latents)))
         return samples[:, self.decoder.delay :][:, : latents.shape[1] * SAMPLES_PER_FRAME // STRIDES[0]]
+
+
+class MouthDecoder:
+    """The embedded model's `SnacDecoder`."""
+
+    def __init__(self, mouth: Mouth) -> None:
+        self.mouth = mouth.eval()
+
+    @torch.inference_mode()
+    def decode(self, frames: Tensor) -> Tensor:
+        return self.mouth.decode([book[None] for book in frames_to_books(frames)])[0]
+
+    def stream(self) -> MouthStream:
+        return MouthStream(self.mouth)
+
+
+class MouthStream:
+    """Carries the convolutions' state from push to push: every frame is computed once."""
+
+    def __init__(self, mouth: Mouth) -> None:
+        self._mouth = mouth
+        self._state = mouth.decoder.state(1)
+        self._skip = mouth.decoder.delay
+        self._owed = 0
+
+    @torch.inference_mode()
+    def _run(self, latents: Tensor) -> np.ndarray:
+        samples, self._state = self._mouth.decoder(latents, self._state)
+        kept: np.ndarray = samples[0, self._skip :].numpy()
+        self._skip = max(0, self._skip - samples.shape[1])
+        return kept
+
+    def push(self, frames: Tensor) -> np.ndarray:
+        if not len(frames):
+            return np.zeros(0, np.float32)
+        self._owed += len(frames) * SAMPLES_PER_FRAME
+        samples = self._run(self._mouth.latents([book[None] for book in frames_to_books(frames)]))
+        self._owed -= len(samples)
+        return samples
+
+    def finish(self) -> np.ndarray:
+        if not self._owed:
+            return np.zeros(0, np.float32)
+        steps = self._mouth.config.lookahead + 1
+        samples = self._run(self._mouth.decoder.window.new_zeros(1, steps, self._mouth.config.latent))[: self._owed]
+        self._owed = 0
+        return samples
