@@ -1,0 +1,253 @@
+"""Teaches the TTS adapter to speak: phonemes → durations and SNAC tokens.
+
+Training sees what the planner and the engine do at run time: states laid out by durations, the seven layers each a
+step later, tokens of the step before as input, some of them wrong so that an early slip does not spread.
+
+    python -m training.tts_adapter work/codes work/mouth.pt work/adapter.pt --minutes 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.mouth import SAMPLES_PER_FRAME
+from model.tts_adapter import (
+    DELAY,
+    DURATION_UNIT_SAMPLES,
+    LAYERS,
+    QUARTER_SAMPLES,
+    TtsAdapter,
+    neighbour_states,
+    quarter_features,
+    window_frames,
+)
+from training.codec import load_codec
+from training.data.codes import Spoken, read_codes
+
+
+class Batch:
+    """Answers side by side, padded; `masks` say what is real."""
+
+    def __init__(self, rows: list[Spoken], pad: int) -> None:
+        phonemes = max(len(r.phonemes) for r in rows)
+        frames = max(len(r.frames) for r in rows)
+        self.phonemes = torch.zeros(len(rows), phonemes, dtype=torch.long)
+        self.durations = torch.zeros(len(rows), phonemes, dtype=torch.long)
+        self.phoneme_mask = torch.zeros(len(rows), phonemes, 1)
+        self.frames = torch.full((len(rows), frames, LAYERS), pad)
+        self.frame_mask = torch.zeros(len(rows), frames, 1)
+        self.index = torch.zeros(len(rows), 4 * frames, dtype=torch.long)
+        for row, r in enumerate(rows):
+            n, f = len(r.phonemes), len(r.frames)
+            self.phonemes[row, :n] = torch.from_numpy(r.phonemes.astype(np.int64))
+            self.durations[row, :n] = torch.from_numpy(r.durations.astype(np.int64))
+            self.phoneme_mask[row, :n] = 1
+            self.frames[row, :f] = torch.from_numpy(r.frames.astype(np.int64))
+            self.frame_mask[row, :f] = 1
+            ends = np.cumsum(r.durations) * DURATION_UNIT_SAMPLES
+            centres = ((np.arange(4 * f) + 0.5) * QUARTER_SAMPLES).astype(np.int64)
+            index = np.searchsorted(ends, centres, side="right").clip(max=n - 1)
+            self.index[row, : 4 * f] = torch.from_numpy(index)
+
+    def tokens(self, pad: int) -> Tensor:
+        """The seven layers with the delay: (rows, frames + 7, 7), layer j of frame f at step f + 1 + j."""
+        frames = self.frames.shape[1]
+        out = torch.full((len(self.frames), frames + DELAY, LAYERS), pad)
+        for layer in range(LAYERS):
+            out[:, 1 + layer : 1 + layer + frames, layer] = self.frames[:, :, layer]
+        return out
+
+
+def frame_states(adapter: TtsAdapter, batch: Batch) -> tuple[Tensor, Tensor]:
+    """→ states of frames (rows, frames, width), duration logits (rows, phonemes, longest + 1)."""
+    states, durations = adapter.phoneme_encoder(batch.phonemes, batch.phoneme_mask)
+    samples = batch.durations * DURATION_UNIT_SAMPLES
+    starts = samples.cumsum(1) - samples
+    quarter_mask = batch.frame_mask.repeat_interleave(4, 1)
+    features = quarter_features(starts, samples, batch.index)
+    frames = adapter.frame_encoder(neighbour_states(states, batch.index), features, quarter_mask)
+    return frames * batch.frame_mask, durations
+
+
+def losses(adapter: TtsAdapter, batch: Batch, noise: float = 0.0) -> Tensor:
+    """Mean cross-entropy of the seven layers, then of the durations: (8,)."""
+    pad = adapter.pad
+    tokens = batch.tokens(pad)
+    previous = F.pad(tokens[:, :-1], (0, 0, 1, 0), value=pad)
+    if noise:
+        wrong = (torch.rand(previous.shape) < noise * torch.rand(len(previous), 1, 1) * 2) & (previous < pad)
+        previous = torch.where(wrong, torch.randint(0, pad, previous.shape), previous)
+        lost = torch.rand(len(previous), previous.shape[1], 1) < 0.05
+        previous = previous.masked_fill(lost, pad)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        frames, durations = frame_states(adapter, batch)
+        logits = adapter.decoder(window_frames(frames), previous)
+    parts = []
+    for layer in range(LAYERS):
+        target = tokens[:, :, layer]
+        real = target < pad
+        parts.append(F.cross_entropy(logits[:, :, layer][real].float(), target[real]))
+    said = batch.phoneme_mask[..., 0] > 0
+    parts.append(F.cross_entropy(durations[said].float(), batch.durations[said]))
+    return torch.stack(parts)
+
+
+class Rows:
+    """Rows of the token shards, new ones as they come, drawn in batches of like length."""
+
+    def __init__(self, folder: Path, frames_per_batch: int) -> None:
+        self.folder, self.frames_per_batch = folder, frames_per_batch
+        self.seen: set[Path] = set()
+        self.rows: list[Spoken] = []
+        self.queue: list[list[Spoken]] = []
+        self.held_out: list[Spoken] = []
+
+    def refresh(self) -> None:
+        for path in sorted(self.folder.glob("*.npz")):
+            if path in self.seen or path.name.endswith(".tmp.npz"):
+                continue
+            self.seen.add(path)
+            rows = [r for r in read_codes(path) if 4 <= len(r.frames) <= 300]
+            if path.name.startswith("heldout"):
+                self.held_out += rows
+            else:
+                self.rows += rows
+                self.queue += self.batches(rows)  # new speech is heard first
+
+    def batches(self, rows: list[Spoken]) -> list[list[Spoken]]:
+        rows = sorted(rows, key=lambda r: len(r.frames) + random.random() * 8)
+        out: list[list[Spoken]] = []
+        start = 0
+        while start < len(rows):
+            count = max(1, self.frames_per_batch // len(rows[min(len(rows) - 1, start + 8)].frames))
+            out.append(rows[start : start + count])
+            start += count
+        random.shuffle(out)
+        return out
+
+    def next(self) -> list[Spoken]:
+        while not self.queue:
+            self.refresh()
+            if not self.queue and self.rows:
+                sample = random.sample(self.rows, min(4000, len(self.rows)))
+                self.queue = self.batches(sample)
+            elif not self.queue:
+                time.sleep(2)
+        return self.queue.pop()
+
+    @property
+    def hours(self) -> float:
+        return sum(len(r.frames) for r in self.rows) * SAMPLES_PER_FRAME / 24_000 / 3600
+
+
+@torch.no_grad()
+def held_out_losses(adapter: TtsAdapter, rows: list[Spoken], wrong_text: bool = False) -> Tensor:
+    """Losses on held-out rows; with `wrong_text` each row's tokens go with another row's phonemes."""
+    if wrong_text:
+        others = rows[1:] + rows[:1]
+        rows = [
+            Spoken(o.text, o.phonemes, o.durations, r.frames[: int(o.durations.sum()) * DURATION_UNIT_SAMPLES // 2048])
+            for r, o in zip(rows, others, strict=True)
+        ]
+    total = torch.zeros(LAYERS + 1)
+    rows = sorted(rows, key=lambda r: len(r.frames))
+    for start in range(0, len(rows), 8):
+        some = rows[start : start + 8]
+        total += losses(adapter, Batch(some, adapter.pad)) * len(some)
+    return total / len(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("codes", type=Path, help="folder of token shards")
+    parser.add_argument("codec", type=Path, help="the codec that made them")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--frames", type=int, default=1200, help="frames a batch")
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--noise", type=float, default=0.15, help="share of wrong tokens in the input, on average")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(int(time.time()))
+    adapter, step = TtsAdapter(), 0
+    codec, _ = load_codec(options.codec)
+    with torch.no_grad():
+        for book, quantizer in zip(adapter.decoder.books, codec.mouth.quantizer.quantizers, strict=True):
+            book.copy_(quantizer.codebook.weight)
+    optimizer = torch.optim.AdamW(
+        [p for name, p in adapter.named_parameters() if not name.startswith("spelling.")],
+        options.rate,
+        betas=(0.9, 0.95),
+        weight_decay=0.03,
+    )
+    if options.out.exists():
+        state = torch.load(options.out, weights_only=True)
+        adapter.load_state_dict(state["adapter"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
+        step = int(state["step"])
+    averaged = {name: p.detach().clone() for name, p in adapter.named_parameters()}
+    rows = Rows(options.codes, options.frames)
+    started, first, frames, running = time.time(), step, 0, torch.zeros(LAYERS + 1)
+
+    def save() -> None:
+        live = {name: p.detach().clone() for name, p in adapter.named_parameters()}
+        adapter.load_state_dict(averaged, strict=False)
+        torch.save({"adapter": adapter.state_dict(), "step": step}, options.out.with_suffix(".average.pt"))
+        adapter.load_state_dict(live, strict=False)
+        state = {"adapter": adapter.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+        torch.save(state, options.out.with_suffix(".tmp"))
+        options.out.with_suffix(".tmp").replace(options.out)
+
+    with options.out.with_suffix(".csv").open("a", newline="") as file:
+        log = csv.writer(file)
+        while (elapsed := time.time() - started) < options.minutes * 60:
+            progress = elapsed / (options.minutes * 60)
+            warm = min(1.0, (step - first + 1) / 200)
+            for group in optimizer.param_groups:
+                group["lr"] = options.rate * warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+            batch = Batch(rows.next(), adapter.pad)
+            adapter.train()
+            parts = losses(adapter, batch, options.noise)
+            optimizer.zero_grad()
+            parts.sum().backward()
+            torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
+            optimizer.step()
+            step += 1
+            frames += int(batch.frame_mask.sum())
+            decay = min(0.998, (step + 1) / (step + 10))
+            for name, p in adapter.named_parameters():
+                averaged[name].lerp_(p.detach(), 1 - decay)
+            running = parts.detach() if step == first + 1 else running.lerp(parts.detach(), 0.03)
+            if step % 50 == 0:
+                shown = [round(float(v), 2) for v in running]
+                print(
+                    f"step {step}, {elapsed:.0f} s, {frames / max(elapsed, 1):.0f} frames/s, {rows.hours:.1f} h, {shown}",
+                    flush=True,
+                )
+            if step % 250 == 0:
+                rows.refresh()
+                save()
+                adapter.eval()
+                right = held_out_losses(adapter, rows.held_out[:48])
+                wrong = held_out_losses(adapter, rows.held_out[:48], wrong_text=True)
+                shown = [round(float(v), 3) for v in right]
+                print(f"step {step}, held-out {shown}, wrong text {float(wrong[:7].mean()):.2f}", flush=True)
+                log.writerow([step, round(elapsed), round(rows.hours, 2), *shown, round(float(wrong[:7].mean()), 3)])
+                file.flush()
+    save()
+    print(f"done, {step} steps")
+
+
+if __name__ == "__main__":
+    main()
