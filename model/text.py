@@ -59,6 +59,7 @@ def speakable(text: str) -> str:
     text = re.sub(r"[-_]", " ", text)
     text = re.sub(r"[()\[\]{}]", ",", text)
     text = re.sub(rf"[^A-Za-zÀ-ÖØ-öø-ÿ' {re.escape(MARKS)}]", " ", text)
+    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)  # quotation marks, not apostrophes
     text = re.sub(r"\s+", " ", text)
     text = re.sub(rf"\s+([{re.escape(MARKS)}])", r"\1", text)
     text = re.sub(rf"([{re.escape(MARKS)}])[{re.escape(MARKS)}]+", r"\1", text)

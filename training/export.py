@@ -1,0 +1,62 @@
+"""Writes the embedded checkpoint: the trained parts as half-precision safetensors, sizes, tokenizer.
+
+    python -m training.export --adapter work/adapter.average.pt --spelling work/spelling.pt --codec work/mouth.pt \
+        --out checkpoints/smol-omni
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from model.tts_adapter import TtsAdapter
+from model.wheels import SMOLLM2_GGUF
+from training.codec import load_codec
+from training.evaluate import load_adapter
+
+
+def half(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.half().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--spelling", type=Path)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/smol-omni"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    codec, _ = load_codec(options.codec)
+    adapter = load_adapter(options.adapter, options.spelling) if options.adapter else TtsAdapter()
+    with torch.no_grad():
+        for book, quantizer in zip(adapter.decoder.books, codec.mouth.quantizer.quantizers, strict=True):
+            book.copy_(quantizer.codebook.weight)
+    save_file(half(codec.mouth), options.out / "mouth.safetensors")
+    save_file(half(adapter), options.out / "tts_adapter.safetensors")
+    config = {
+        "model_type": "smol-omni",
+        "body": "SmolLM2-135M-Instruct",
+        "ears": "whisper-base",
+        "tts_adapter": dataclasses.asdict(adapter.config),
+        "mouth": dataclasses.asdict(codec.mouth.config),
+    }
+    (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if not (options.out / "tokenizer.json").exists():
+        path = SMOLLM2_GGUF.locate()
+        AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).backend_tokenizer.save(
+            str(options.out / "tokenizer.json")
+        )
+    for file in sorted(options.out.iterdir()):
+        print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
