@@ -1,0 +1,1 @@
+"""Holds conversations: microphone bytes in, events and answer audio out."""

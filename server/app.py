@@ -1,0 +1,103 @@
+"""The web application: routes, the page, and what starts and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.generator import Generator
+from server.protocols.native import native_router
+from server.service import MakeDetector, Service
+from server.settings import Settings
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "media-src 'self' blob:",
+        "font-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+class SecurityHeaders:
+    """Every response may load only this server's own files, and be framed by nobody."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def create_app(
+    settings: Settings,
+    generator: Generator,
+    make_detector: MakeDetector | None = None,
+    on_failure: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """The server around one generator.
+
+    The model loads in the background once the application starts; `on_failure` is called when it cannot, with the
+    reason in `app.state.service.failure`. `make_detector` replaces Silero VAD (tests).
+    """
+    service = Service(settings, generator, make_detector)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start(on_failure)
+        yield
+        await service.stop()
+
+    app = FastAPI(title="Mini-Omni", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.service = service
+    app.add_middleware(SecurityHeaders)
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        """200 when the model has answered once and new questions are taken; 503 otherwise."""
+        return JSONResponse({"ready": service.ready, "model": service.model_name}, 200 if service.ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus figures."""
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    app.include_router(native_router(service))
+    app.mount("/", StaticFiles(directory=settings.static_dir, html=True, check_dir=False), name="static")
+    return app

@@ -1,0 +1,217 @@
+"""Drives one `Session`: runs its commands on the generator and collects its events for whatever protocol sends them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+
+import numpy as np
+from structlog.typing import FilteringBoundLogger
+
+from model.request import Done, GenerationFailed, OmniError, Turn
+from server.events import (
+    CancelGeneration,
+    GenerationAdopted,
+    Interrupted,
+    Output,
+    Problem,
+    QuestionHeard,
+    ResponseDone,
+    SessionEvent,
+    SpeechStopped,
+    StartGeneration,
+)
+from server.generator import Generator
+from server.metrics import Metrics
+from server.outbox import Outbox
+from server.session import Session, SessionOptions
+from server.turns import SAMPLE_RATE
+
+_SLICE_SAMPLES = SAMPLE_RATE // 2
+"""Sound that comes in a big piece is heard half a second at a time, so that others get their turn."""
+
+
+class Conversation:
+    """One client's conversation. Inputs are coroutines: they wait while too much is unsent, which stops the reading
+    of a client that does not read. Events come from `outbox`.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        generator: Generator,
+        outbox: Outbox,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        gap_commit_s: float = 1.0,
+        log_text: bool = False,
+    ) -> None:
+        self.session = session
+        self.outbox = outbox
+        self._generator = generator
+        self._metrics = metrics
+        self._log = log
+        self._gap_commit_s = gap_commit_s
+        self._log_text = log_text
+        self._answers: dict[int, asyncio.Task[None]] = {}
+        self._gap: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # inputs
+
+    def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None) -> None:
+        """See `Session.configure`."""
+        self.session.configure(options, history)
+
+    async def receive_audio(self, samples: np.ndarray) -> None:
+        """(n,) float32, 16 kHz."""
+        for start in range(0, len(samples), _SLICE_SAMPLES):
+            self._perform(self.session.receive_audio(samples[start : start + _SLICE_SAMPLES]))
+            await asyncio.sleep(0)
+        self._watch_gap()
+        await self.outbox.wait_for_room(answer=False)
+
+    async def receive_text(self, text: str) -> None:
+        """A typed question."""
+        await self._do(self.session.receive_text(text))
+
+    async def commit(self) -> None:
+        """End the turn now."""
+        await self._do(self.session.commit())
+
+    async def interrupt(self, played_ms: float | None) -> None:
+        """Stop speaking or thinking."""
+        await self._do(self.session.interrupt(played_ms))
+
+    def playback(self, played_ms: float, response_id: int | None) -> None:
+        """What the client has played."""
+        self.session.playback(played_ms, response_id)
+
+    async def tell(self, event: SessionEvent) -> None:
+        """Something that the protocol has to say, in order with the rest."""
+        await self._do([event])
+
+    # endings
+
+    def drain(self) -> None:
+        """Finish the answer in progress, begin no other."""
+        self.session.drain()
+
+    async def wait_idle(self) -> None:
+        """Until no answer is being made."""
+        await self._idle.wait()
+
+    async def dismiss(self, problem: Problem) -> None:
+        """End it from the server's side: cut off what is still being made, say why, close the outbox."""
+        self._perform(self.session.stop())
+        self._perform([problem])
+        await self.close()
+
+    async def stop(self) -> None:
+        """The client is done: cut off the answer, then close the outbox."""
+        self._perform(self.session.stop())
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel whatever is being made and close the outbox. Idempotent."""
+        if self._gap:
+            self._gap.cancel()
+        answers = list(self._answers.values())
+        for task in answers:
+            task.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
+        self.outbox.close()
+
+    # the work
+
+    async def _do(self, outputs: list[Output]) -> None:
+        self._perform(outputs)
+        await self.outbox.wait_for_room(answer=False)
+
+    def _perform(self, outputs: list[Output]) -> None:
+        dropped_ms = 0.0
+        for output in outputs:
+            self._metrics.observe(output)
+            if isinstance(output, StartGeneration):
+                self._start(output)
+            elif isinstance(output, CancelGeneration):
+                self._cancel(output)
+            elif isinstance(output, GenerationAdopted):
+                self._metrics.speculations.labels("used").inc()
+            else:
+                if isinstance(output, Interrupted) and output.response_id is not None:
+                    dropped_ms = self.outbox.drop_audio(output.response_id)
+                elif isinstance(output, ResponseDone) and dropped_ms:
+                    output = replace(output, audio_ms=round(output.audio_ms - dropped_ms))
+                self._report(output)
+                self.outbox.put(output)
+        self._note_idle()
+
+    def _start(self, command: StartGeneration) -> None:
+        if command.request.text is not None:
+            self._metrics.turns.labels("text").inc()
+        task = asyncio.create_task(self._generate(command), name=f"answer-{command.generation_id}")
+        self._answers[command.generation_id] = task
+        task.add_done_callback(lambda _: self._answers.pop(command.generation_id, None))
+
+    def _cancel(self, command: CancelGeneration) -> None:
+        if command.speculative:
+            self._metrics.speculations.labels("discarded").inc()
+        if task := self._answers.get(command.generation_id):
+            task.cancel()
+
+    async def _generate(self, command: StartGeneration) -> None:
+        complete = False
+        try:
+            async with aclosing(self._generator.generate(command.request)) as events:
+                async for event in events:
+                    complete = isinstance(event, Done)
+                    self._perform(self.session.receive_event(command.generation_id, event))
+                    await self.outbox.wait_for_room(answer=True)
+            if not complete:
+                raise GenerationFailed("the answer ended early; ask again")
+        except OmniError as error:
+            self._perform(self.session.generation_failed(command.generation_id, error))
+        except Exception as error:
+            self._metrics.errors.labels("internal_error").inc()
+            self._log.exception("generation_broke", generation_id=command.generation_id)
+            failure = GenerationFailed(f"the answer could not be made ({type(error).__name__}); ask again")
+            self._perform(self.session.generation_failed(command.generation_id, failure))
+
+    def _note_idle(self) -> None:
+        if self.session.answering:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _watch_gap(self) -> None:
+        """A client whose microphone falls silent by sending nothing has ended its turn as well."""
+        if self._gap:
+            self._gap.cancel()
+            self._gap = None
+        if self.session.turn_open:
+            loop = asyncio.get_running_loop()
+            self._gap = loop.call_later(self._gap_commit_s, lambda: self._perform(self.session.commit()))
+
+    def _report(self, event: SessionEvent) -> None:
+        said = {"text": event.text} if self._log_text and isinstance(event, (QuestionHeard, ResponseDone)) else {}
+        if isinstance(event, SpeechStopped):
+            self._log.info("turn_ended", turn_id=event.turn_id, reason=event.reason, at_ms=event.at_ms)
+        elif isinstance(event, QuestionHeard) and (event.no_speech or said):
+            self._log.info("heard", turn_id=event.turn_id, no_speech=event.no_speech, **said)
+        elif isinstance(event, Interrupted):
+            self._log.info("interrupted", turn_id=event.turn_id, reason=event.reason, played_ms=event.played_ms)
+        elif isinstance(event, Problem):
+            self._log.warning("problem", code=event.code, turn_id=event.turn_id, field=event.field)
+        elif isinstance(event, ResponseDone):
+            self._log.info(
+                "answered",
+                turn_id=event.turn_id,
+                reason=event.reason,
+                audio_ms=event.audio_ms,
+                first_audio_ms=event.first_audio_ms,
+                real_time_factor=event.real_time_factor,
+                **said,
+            )

@@ -1,0 +1,189 @@
+"""What a conversation tells its client, and what it asks of the generator: shared by every protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from model.request import Request
+
+ANSWER_SAMPLE_RATE = 24_000
+
+InterruptReason = Literal["speech", "text", "interrupt", "stop"]
+StopReason = Literal["silence", "commit", "max_turn"]
+ResponseReason = Literal["stop", "length", "interrupted", "error"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may send."""
+
+    frame_bytes: int
+    text_characters: int
+    turn_ms: int
+    audio_lead_ms: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The conversation may begin."""
+
+    session_id: str
+    sample_rate: int
+    """Hz, of the microphone."""
+    output_sample_rate: int
+    """Hz, of answers."""
+    end_silence_ms: int
+    model: str
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    """Somebody speaks. `resumed`: the same turn goes on after a `SpeechStopped`."""
+
+    turn_id: int
+    at_ms: int
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class SpeechStopped:
+    """The turn is over."""
+
+    turn_id: int
+    at_ms: int
+    reason: StopReason
+
+
+@dataclass(frozen=True)
+class QuestionHeard:
+    """What was understood. `no_speech`: nothing was said, nothing will be answered."""
+
+    turn_id: int
+    text: str
+    no_speech: bool = False
+
+
+@dataclass(frozen=True)
+class ResponseStarted:
+    """An answer begins."""
+
+    response_id: int
+    turn_id: int
+    sample_rate: int = ANSWER_SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class AnswerText:
+    """More of its text."""
+
+    response_id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class AnswerAudio:
+    """More of its sound."""
+
+    response_id: int
+    samples: np.ndarray = field(repr=False)
+    """(n,) float32, 24 kHz."""
+
+    @property
+    def duration_ms(self) -> float:
+        return len(self.samples) * 1000 / ANSWER_SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class AnswerTextDone:
+    """Its text is complete."""
+
+    response_id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Stop playing. `text` is what counts as said."""
+
+    response_id: int | None
+    turn_id: int
+    reason: InterruptReason
+    text: str
+    played_ms: int
+
+
+@dataclass(frozen=True)
+class ResponseDone:
+    """An answer's end, with its timing. Times count from the confirmed end of the turn."""
+
+    response_id: int
+    turn_id: int
+    reason: ResponseReason
+    text: str
+    audio_ms: int
+    heard: str | None
+    first_text_ms: int | None
+    first_audio_ms: int | None
+    real_time_factor: float | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something was wrong; `code` is stable, `message` says what to do."""
+
+    code: str
+    message: str
+    fatal: bool = False
+    field: str | None = None
+    turn_id: int | None = None
+    response_id: int | None = None
+
+
+SessionEvent = (
+    Ready
+    | SpeechStarted
+    | SpeechStopped
+    | QuestionHeard
+    | ResponseStarted
+    | AnswerText
+    | AnswerAudio
+    | AnswerTextDone
+    | Interrupted
+    | ResponseDone
+    | Problem
+)
+"""What goes to the client."""
+
+
+@dataclass(frozen=True)
+class StartGeneration:
+    """Ask the generator. `speculative`: the turn may go on, so its failure is nobody's business."""
+
+    generation_id: int
+    request: Request
+    speculative: bool
+
+
+@dataclass(frozen=True)
+class CancelGeneration:
+    """Stop it at once; nothing of it is wanted any more."""
+
+    generation_id: int
+    speculative: bool
+
+
+@dataclass(frozen=True)
+class GenerationAdopted:
+    """The turn was over indeed: a speculative answer has become the answer."""
+
+    generation_id: int
+
+
+Command = StartGeneration | CancelGeneration | GenerationAdopted
+"""What goes to whoever drives the generator."""
+
+Output = SessionEvent | Command

@@ -1,0 +1,147 @@
+"""The messages of `/ws`, as JSON and as typed data. `docs/protocol.md` specifies them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+from server.events import (
+    AnswerText,
+    AnswerTextDone,
+    Interrupted,
+    Problem,
+    QuestionHeard,
+    Ready,
+    ResponseDone,
+    ResponseStarted,
+    SessionEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class HistoryItem(_Message):
+    """One earlier exchange."""
+
+    user: str = Field(max_length=4000)
+    assistant: str = Field("", max_length=4000)
+
+
+class Start(_Message):
+    """Begin, or change the settings."""
+
+    type: Literal["start"]
+    sample_rate: int = Field(16_000, ge=8000, le=48_000)
+    system_prompt: str | None = Field(None, max_length=2000)
+    end_silence_ms: int | None = Field(None, ge=200, le=3000)
+    language: str = Field("en", max_length=35)
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=1 << 63)
+    history: list[HistoryItem] | None = Field(None, max_length=64)
+
+
+class Text(_Message):
+    """A typed question."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Commit(_Message):
+    """The turn ends now."""
+
+    type: Literal["commit"]
+
+
+class Interrupt(_Message):
+    """Stop speaking."""
+
+    type: Literal["interrupt"]
+    played_ms: float | None = Field(None, ge=0, le=3_600_000)
+
+
+class Playback(_Message):
+    """How much was played."""
+
+    type: Literal["playback"]
+    played_ms: float = Field(ge=0, le=3_600_000)
+    response_id: int | None = None
+
+
+class Stop(_Message):
+    """The conversation is over."""
+
+    type: Literal["stop"]
+
+
+ClientMessage = Start | Text | Commit | Interrupt | Playback | Stop
+_MESSAGES: dict[str, type[Start | Text | Commit | Interrupt | Playback | Stop]] = {
+    "start": Start,
+    "text": Text,
+    "commit": Commit,
+    "interrupt": Interrupt,
+    "playback": Playback,
+    "stop": Stop,
+}
+
+
+class BadMessage(Exception):
+    """A client's message that cannot be understood; `problem` is what to tell it."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = Problem(code, message, field=field)
+
+
+def parse(text: str) -> ClientMessage:
+    """A text frame → its message. Raises `BadMessage`."""
+    try:
+        data = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadMessage("invalid_json", f"this is not JSON ({error}); send one JSON object per text frame") from None
+    if not isinstance(data, dict):
+        raise BadMessage("invalid_json", 'send one JSON object per text frame, such as {"type": "start"}')
+    kind = data.get("type")
+    message = _MESSAGES.get(kind) if isinstance(kind, str) else None
+    if message is None:
+        known = ", ".join(_MESSAGES)
+        shown = f"{kind[:40]!r}" if isinstance(kind, str) else "missing or no string"
+        raise BadMessage("unknown_type", f"the type is {shown}; it must be one of {known}", "type")
+    try:
+        return message.model_validate({key: value for key, value in data.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise BadMessage("invalid_message", f"{field} of {kind!r}: {first['msg']}", field) from None
+
+
+_NAMES: dict[type, str] = {
+    Ready: "ready",
+    SpeechStarted: "speech_started",
+    SpeechStopped: "speech_stopped",
+    QuestionHeard: "heard",
+    ResponseStarted: "response_started",
+    AnswerText: "text_delta",
+    AnswerTextDone: "text_done",
+    Interrupted: "interrupted",
+    ResponseDone: "response_done",
+    Problem: "error",
+}
+"""The events' own field names are the message's."""
+
+
+def render(event: SessionEvent) -> str:
+    """An event that is not sound → its text frame. An error names only what applies to it."""
+    fields = vars(event)
+    if isinstance(event, Problem):
+        fields = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps({"type": _NAMES[type(event)], **fields}, ensure_ascii=False, default=asdict)

@@ -1,0 +1,185 @@
+"""What all connections of one server share: the generator and its readiness, the open conversations, the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from model.request import OmniError, Request
+from model.sampling import SamplingParams
+from server.conversation import Conversation
+from server.events import Problem
+from server.generator import Generator
+from server.metrics import Metrics
+from server.outbox import Outbox
+from server.session import Session, SessionOptions
+from server.settings import Settings
+from server.turns import Endpointer, SileroModel, SileroVoice, TurnDetector, TurnRules
+
+MakeDetector = Callable[[TurnRules], TurnDetector]
+EMBEDDED_MODEL = "smol-omni"
+
+
+class Refused(Exception):
+    """A conversation cannot be opened now; `problem` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Service:
+    """One per application. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, generator: Generator, make_detector: MakeDetector | None = None) -> None:
+        self.settings = settings
+        self.generator = generator
+        self.metrics = Metrics()
+        self.log = structlog.get_logger("server")
+        self.failure: BaseException | None = None
+        """Why the model could not be started; the process should end then."""
+        self._ready = asyncio.Event()
+        self._draining = False
+        self._conversations: set[Conversation] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._make_detector = make_detector
+        self._starting: asyncio.Task[None] | None = None
+
+    # readiness
+
+    @property
+    def model_name(self) -> str:
+        """As it is told to clients."""
+        return self.settings.model or EMBEDDED_MODEL
+
+    @property
+    def ready(self) -> bool:
+        """The model has answered once, and new questions are taken."""
+        return self._ready.is_set() and not self._draining
+
+    def start(self, on_failure: Callable[[], None] = lambda: None) -> None:
+        """Load the model and let it answer once, in the background."""
+        if self._make_detector is None:
+            silero = SileroModel()
+            self._make_detector = lambda rules: Endpointer(SileroVoice(silero), rules)
+        self._starting = asyncio.create_task(self._start(on_failure), name="start-model")
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Until the model has answered once; False when that takes longer."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), timeout_s)
+        return self._ready.is_set()
+
+    async def _start(self, on_failure: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self.generator.start()
+            warm_up = Request(text="Hello.", sampling=SamplingParams(), max_tokens=8, max_seconds=2.0)
+            async for _ in self.generator.generate(warm_up):
+                pass
+        except Exception as error:  # whatever it was, the process cannot serve: told, kept and ended by `on_failure`
+            self.failure = error
+            self.metrics.errors.labels("model_start").inc()
+            self.log.error("model_did_not_start", error=f"{type(error).__name__}: {error}")
+            on_failure()
+            return
+        self._ready.set()
+        self.metrics.ready.set(1)
+        self.log.info("ready", model=self.model_name, seconds=round(loop.time() - began, 2))
+
+    # conversations
+
+    @property
+    def sessions(self) -> int:
+        """Open now."""
+        return len(self._conversations)
+
+    def options(self) -> SessionOptions:
+        """The operator's defaults of a conversation."""
+        s = self.settings
+        rules = TurnRules(
+            end_silence_ms=s.end_silence_ms,
+            pause_ms=s.pause_ms,
+            min_speech_ms=s.min_speech_ms,
+            pre_roll_ms=s.pre_roll_ms,
+            max_turn_ms=round(s.max_turn_s * 1000),
+            threshold=s.speech_threshold,
+        )
+        return SessionOptions(
+            rules=rules,
+            speculate=s.speculate,
+            system_prompt=s.system_prompt,
+            max_tokens=s.max_answer_tokens,
+            max_seconds=s.max_answer_s,
+        )
+
+    def admit(self) -> tuple[str, Conversation]:
+        """Open a conversation → its id and itself; `leave` ends it. Raises `Refused` when there is no place."""
+        if self._draining:
+            self._refuse("shutting_down", "the server is shutting down; connect again in a few seconds")
+        if len(self._conversations) >= self.settings.max_sessions:
+            self._refuse("busy", "every conversation's place is taken; try again in a minute")
+        assert self._make_detector is not None, "the service was not started"
+        session_id = secrets.token_hex(8)
+        options = self.options()
+        conversation = Conversation(
+            Session(self._make_detector(options.rules), options),
+            self.generator,
+            Outbox(self.settings.outgoing_bytes),
+            self.metrics,
+            self.log.bind(session_id=session_id),
+            gap_commit_s=self.settings.gap_commit_ms / 1000,
+            log_text=self.settings.log_text,
+        )
+        self._conversations.add(conversation)
+        self._empty.clear()
+        self.metrics.sessions.inc()
+        self.metrics.sessions_opened.inc()
+        self.log.info("session_opened", session_id=session_id, sessions=self.sessions)
+        return session_id, conversation
+
+    async def leave(self, session_id: str, conversation: Conversation) -> None:
+        """The connection is gone."""
+        await conversation.close()
+        self._conversations.discard(conversation)
+        self.metrics.sessions.dec()
+        self.log.info("session_closed", session_id=session_id, sessions=self.sessions)
+        if not self._conversations:
+            self._empty.set()
+
+    def _refuse(self, code: str, message: str) -> None:
+        self.metrics.sessions_refused.labels(code).inc()
+        self.log.warning("session_refused", code=code)
+        raise Refused(Problem(code, message, fatal=True))
+
+    # endings
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new questions, let answers in progress end, then close every conversation."""
+        self._draining = True
+        self.metrics.ready.set(0)
+        conversations = list(self._conversations)
+        self.log.info("draining", sessions=len(conversations))
+        for conversation in conversations:
+            conversation.drain()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(c.wait_idle() for c in conversations)), timeout_s)
+        problem = Problem("shutting_down", "the server is shutting down; connect again in a few seconds", fatal=True)
+        for conversation in conversations:
+            await conversation.dismiss(problem)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), 1.0)
+
+    async def stop(self) -> None:
+        """End the generator."""
+        if self._starting and not self._starting.done():
+            self._starting.cancel()
+            with suppress(asyncio.CancelledError, OmniError):
+                await self._starting
+        await self.generator.stop()

@@ -1,0 +1,89 @@
+"""Everything that can be set, in one class: command-line flags, `OMNI_*` environment variables, `.env`.
+
+A flag goes before the environment, the environment before `.env`, and that before the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_STATIC = Path(__file__).resolve().parent.parent / "static"
+
+
+def _not_blank(value: str | None) -> str | None:
+    return value if value and value.strip() else None
+
+
+class Settings(BaseSettings):
+    """Mini-Omni voice chat server."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OMNI_",
+        env_file=".env",
+        extra="ignore",
+        cli_prog_name="python -m server",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        validate_default=True,
+        # `model` is the name of a flag, not of a pydantic method
+        protected_namespaces=("model_validate", "model_dump"),
+    )
+
+    model: Annotated[str | None, AfterValidator(_not_blank)] = Field(
+        None, description="checkpoint folder or hub id, such as gpt-omni/mini-omni; none: the embedded model"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every network")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field("auto", description="the weights' number format")
+    threads: int = Field(0, ge=0, le=256, description="CPU threads of the model; 0: as many as there are cores")
+
+    slots: int = Field(4, ge=1, le=256, description="answers made at the same time")
+    queue: int = Field(8, ge=0, le=4096, description="answers that may wait for a slot; beyond that: busy")
+    max_sessions: int = Field(64, ge=1, le=100_000, description="conversations open at the same time")
+    max_answer_tokens: int = Field(160, ge=1, le=2048, description="longest answer, text tokens")
+    max_answer_s: float = Field(40.0, gt=0, le=120, description="longest answer, seconds of sound")
+    system_prompt: Annotated[str | None, AfterValidator(_not_blank)] = Field(
+        None, max_length=2000, description="how the assistant behaves; none: the model's own prompt"
+    )
+
+    end_silence_ms: int = Field(500, ge=200, le=3000, description="silence that ends a turn, ms")
+    pause_ms: int = Field(200, ge=64, le=3000, description="silence at which work on the answer begins, ms")
+    min_speech_ms: int = Field(200, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
+    pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")
+    max_turn_s: float = Field(30.0, ge=1, le=30, description="longest turn, seconds (the ears' window)")
+    speech_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a window is speech, 0-1")
+    gap_commit_ms: int = Field(
+        1000, ge=100, le=60_000, description="an open turn ends when no audio comes for this long, ms"
+    )
+    speculate: bool = Field(True, description="begin to answer at the first short pause, discard if speech goes on")
+
+    max_frame_bytes: int = Field(1 << 20, ge=1024, le=1 << 24, description="largest frame from a client, bytes")
+    max_text_characters: int = Field(2000, ge=1, le=100_000, description="longest typed question, characters")
+    max_audio_lead_s: float = Field(30.0, gt=0, le=600, description="audio accepted ahead of real time, seconds")
+    max_messages_per_s: float = Field(50.0, gt=0, description="control messages of one client, per second")
+    outgoing_bytes: int = Field(
+        1 << 19, ge=1 << 14, le=1 << 26, description="answer kept for a client that reads slowly, bytes"
+    )
+    send_timeout_s: float = Field(20.0, gt=0, description="a client that takes nothing for so long is dropped, seconds")
+    ready_timeout_s: float = Field(60.0, gt=0, description="a client waits so long for the model to load, seconds")
+    drain_s: float = Field(8.0, ge=0, le=600, description="answers in progress may go on so long at exit, seconds")
+
+    allowed_origins: str = Field(
+        "", description="origins of other sites whose pages may connect, comma separated; * allows all"
+    )
+    static_dir: Path = Field(_STATIC, description="folder of the page")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_text: bool = Field(False, description="also log what is said and answered (private!)")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """`allowed_origins`, split; without trailing slashes."""
+        return tuple(part.strip().rstrip("/") for part in self.allowed_origins.split(",") if part.strip())

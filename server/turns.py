@@ -1,0 +1,241 @@
+"""Finds the turns in what the microphone hears: voice activity and endpointing behind one small protocol.
+
+`Endpointer` turns the voice probability of each 32 ms window into signals; `SileroVoice` gives that probability
+(Silero VAD 6, https://github.com/snakers4/silero-vad, run by onnxruntime from the file in its package).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import onnxruntime
+
+SAMPLE_RATE = 16_000
+"""Of the microphone, inside the server."""
+WINDOW_SAMPLES = 512
+"""32 ms: what Silero looks at."""
+_CONTEXT_SAMPLES = 64
+_HYSTERESIS = 0.15
+_CANDIDATE_GAP_MS = 160
+
+
+def ms_to_samples(ms: float) -> int:
+    """Milliseconds → samples at 16 kHz."""
+    return round(ms * SAMPLE_RATE / 1000)
+
+
+def samples_to_ms(samples: int) -> int:
+    """Samples at 16 kHz → whole milliseconds."""
+    return samples * 1000 // SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class TurnRules:
+    """When a turn begins and ends. `end_silence_ms` ends it, `pause_ms` is worth a guess that it will end."""
+
+    end_silence_ms: int = 500
+    pause_ms: int = 200
+    min_speech_ms: int = 200
+    pre_roll_ms: int = 320
+    max_turn_ms: int = 30_000
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class SpeechBegan:
+    """At least `min_speech_ms` of speech was heard; it began at this sample of the microphone."""
+
+    at_sample: int
+
+
+@dataclass(frozen=True)
+class SpeechPaused:
+    """A short silence: the turn may be over. Speech ended at this sample."""
+
+    at_sample: int
+
+
+@dataclass(frozen=True)
+class SpeechResumed:
+    """It was not over."""
+
+    at_sample: int
+
+
+@dataclass(frozen=True)
+class SpeechEnded:
+    """The turn is over. Speech ended at this sample."""
+
+    at_sample: int
+    reason: Literal["silence", "commit", "max_turn"]
+
+
+TurnSignal = SpeechBegan | SpeechPaused | SpeechResumed | SpeechEnded
+
+
+class TurnDetector(Protocol):
+    """Samples in, signals out, in the order Began (Paused Resumed)* Ended. Positions count from the first sample."""
+
+    def push(self, samples: np.ndarray) -> list[TurnSignal]:
+        """(n,) float32 at 16 kHz, any n."""
+        ...
+
+    def flush(self) -> list[TurnSignal]:
+        """End the open turn now; nothing when nobody has spoken."""
+        ...
+
+    def reset(self) -> None:
+        """Drop the open turn without a signal; positions go on."""
+        ...
+
+    def configure(self, rules: TurnRules) -> None:
+        """Other rules from now on."""
+        ...
+
+
+class Voice(Protocol):
+    """How likely the next window holds a voice."""
+
+    def probability(self, window: np.ndarray) -> float:
+        """(512,) float32 at 16 kHz, windows of one stream in order → 0…1."""
+        ...
+
+
+class SileroModel:
+    """The network, loaded once and shared by every conversation (onnxruntime sessions may be)."""
+
+    def __init__(self) -> None:
+        spec = importlib.util.find_spec("silero_vad")
+        if spec is None or spec.origin is None:
+            raise RuntimeError("the package silero-vad is not installed; run: pip install 'silero-vad>=6.2'")
+        path = Path(spec.origin).parent / "data" / "silero_vad_16k_op15.onnx"  # importing the package would need torch
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._rate = np.array(SAMPLE_RATE, np.int64)
+
+    def run(self, window: np.ndarray, state: np.ndarray) -> tuple[float, np.ndarray]:
+        """(1, 64 + 512) samples and (2, 1, 128) state → probability and the state to go on from."""
+        probability, state = self._session.run(None, {"input": window, "state": state, "sr": self._rate})
+        return float(probability[0, 0]), state
+
+
+class SileroVoice:
+    """One conversation's `Voice`: 1 KB of state."""
+
+    def __init__(self, model: SileroModel) -> None:
+        self._model = model
+        self._state = np.zeros((2, 1, 128), np.float32)
+        self._window = np.zeros((1, _CONTEXT_SAMPLES + WINDOW_SAMPLES), np.float32)
+
+    def probability(self, window: np.ndarray) -> float:
+        """(512,) float32 at 16 kHz → 0…1."""
+        self._window[0, :_CONTEXT_SAMPLES] = self._window[0, -_CONTEXT_SAMPLES:]
+        self._window[0, _CONTEXT_SAMPLES:] = window
+        probability, self._state = self._model.run(self._window, self._state)
+        return probability
+
+
+class _Phase(Enum):
+    QUIET = "quiet"
+    SPEECH = "speech"
+    PAUSED = "paused"
+    DEAF = "deaf"
+    """After a turn that was too long: until the next pause."""
+
+
+class Endpointer:
+    """`TurnDetector` over any `Voice`. Every rule is counted in samples."""
+
+    def __init__(self, voice: Voice, rules: TurnRules) -> None:
+        self._voice = voice
+        self._rules = rules
+        self._rest = np.zeros(0, np.float32)
+        self._position = 0
+        self._phase = _Phase.QUIET
+        self._begin = 0
+        self._voiced = 0
+        self._last_voice = 0
+
+    def configure(self, rules: TurnRules) -> None:
+        """Other rules from the next window on."""
+        self._rules = rules
+
+    def reset(self) -> None:
+        """Drop the open turn."""
+        self._phase = _Phase.QUIET
+        self._voiced = 0
+
+    def push(self, samples: np.ndarray) -> list[TurnSignal]:
+        """(n,) float32 → what was noticed in the windows that are complete now."""
+        joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = len(joined) - len(joined) % WINDOW_SAMPLES
+        signals: list[TurnSignal] = []
+        for start in range(0, whole, WINDOW_SAMPLES):
+            probability = self._voice.probability(joined[start : start + WINDOW_SAMPLES])
+            self._position += WINDOW_SAMPLES
+            signals += self._judge(probability)
+        self._rest = joined[whole:].copy()
+        return signals
+
+    def flush(self) -> list[TurnSignal]:
+        """End the open turn; a beginning that is still too short to be one counts here."""
+        signals: list[TurnSignal] = []
+        if self._phase is _Phase.QUIET and self._voiced:
+            signals.append(SpeechBegan(self._begin))
+        if signals or self._phase in (_Phase.SPEECH, _Phase.PAUSED):
+            signals.append(SpeechEnded(self._last_voice, "commit"))
+        self.reset()
+        return signals
+
+    def _judge(self, probability: float) -> list[TurnSignal]:
+        voiced = probability >= self._rules.threshold
+        if self._phase is _Phase.QUIET:
+            return self._wait_for_speech(voiced)
+        if self._phase is _Phase.DEAF:
+            if voiced:
+                self._last_voice = self._position
+            elif self._position - self._last_voice >= ms_to_samples(self._rules.pause_ms):
+                self.reset()
+            return []
+        faint = self._phase is _Phase.SPEECH and probability >= self._rules.threshold - _HYSTERESIS
+        return self._wait_for_end(voiced, voiced or faint)
+
+    def _wait_for_speech(self, voiced: bool) -> list[TurnSignal]:
+        if voiced:
+            if not self._voiced:
+                self._begin = self._position - WINDOW_SAMPLES
+            self._voiced += WINDOW_SAMPLES
+            self._last_voice = self._position
+            if self._voiced >= ms_to_samples(self._rules.min_speech_ms):
+                self._phase = _Phase.SPEECH
+                return [SpeechBegan(self._begin)]
+        elif self._position - self._last_voice >= ms_to_samples(_CANDIDATE_GAP_MS):
+            self._voiced = 0
+        return []
+
+    def _wait_for_end(self, voiced: bool, goes_on: bool) -> list[TurnSignal]:
+        rules = self._rules
+        signals: list[TurnSignal] = []
+        if goes_on:
+            self._last_voice = self._position
+        if voiced and self._phase is _Phase.PAUSED:
+            self._phase = _Phase.SPEECH
+            signals.append(SpeechResumed(self._position - WINDOW_SAMPLES))
+        silence = self._position - self._last_voice
+        if silence >= ms_to_samples(rules.end_silence_ms):
+            self.reset()
+            signals.append(SpeechEnded(self._last_voice, "silence"))
+        elif self._position + WINDOW_SAMPLES - self._begin > ms_to_samples(rules.max_turn_ms - rules.pre_roll_ms):
+            self._phase = _Phase.DEAF
+            signals.append(SpeechEnded(self._position, "max_turn"))
+        elif self._phase is _Phase.SPEECH and silence >= ms_to_samples(rules.pause_ms):
+            self._phase = _Phase.PAUSED
+            signals.append(SpeechPaused(self._last_voice))
+        return signals

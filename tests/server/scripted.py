@@ -1,0 +1,88 @@
+"""A generator that follows a script, so that rules of the conversation can be tested to the sample.
+
+python -m tests.server.scripted --port 8001     # a server that answers with a tone, for work on the page
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model.request import AudioChunk, Done, Event, Heard, Request, TextDelta
+
+FRAME_SAMPLES = 2048
+ANSWER = "The capital of France is Paris. It is a fine city."
+HEARD = "what is the capital of france"
+
+
+def tone(frames: int) -> np.ndarray:
+    """(frames · 2048,) float32, 24 kHz."""
+    return (0.2 * np.sin(np.arange(frames * FRAME_SAMPLES) * 2 * np.pi * 220 / 24_000)).astype(np.float32)
+
+
+def answer_events(request: Request, text: str = ANSWER, frames_per_word: int = 4) -> list[Event]:
+    """What an engine says: heard, then each word with its sound."""
+    events: list[Event] = [Heard(HEARD)] if request.audio is not None else []
+    spoken = 0
+    words = text.split(" ")
+    for index, word in enumerate(words):
+        piece = word if index == 0 else " " + word
+        spoken += len(piece)
+        events += [TextDelta(piece), AudioChunk(tone(frames_per_word), spoken)]
+    frames = frames_per_word * len(words)
+    events.append(Done("stop", text, frames * FRAME_SAMPLES / 24_000, len(words), frames))
+    return events
+
+
+@dataclass
+class ScriptedGenerator:
+    """Answers every request with `script` (None: words and a tone); an exception in it is raised.
+
+    With `gate`, nothing is made until it is set; `step_s` paces the events. Requests are kept, cancellations counted.
+    """
+
+    script: Sequence[Event | Exception] | None = None
+    gate: asyncio.Event | None = None
+    step_s: float = 0.0
+    requests: list[Request] = field(default_factory=list)
+    produced: int = 0
+    cancelled: int = 0
+    running: bool = False
+
+    async def start(self) -> None:
+        self.running = True
+
+    async def stop(self) -> None:
+        self.running = False
+
+    async def generate(self, request: Request) -> AsyncGenerator[Event, None]:
+        self.requests.append(request)
+        script = answer_events(request) if self.script is None else self.script
+        complete = False
+        try:
+            if self.gate and len(self.requests) > 1:  # the first is the server's own warm-up
+                await self.gate.wait()
+            for event in script:
+                await asyncio.sleep(self.step_s)
+                if isinstance(event, Exception):
+                    raise event
+                self.produced += 1
+                complete = isinstance(event, Done)
+                yield event
+        finally:
+            self.cancelled += not complete
+
+
+if __name__ == "__main__":
+    import uvicorn
+    from pydantic_settings import CliApp
+
+    from server.app import create_app
+    from server.settings import Settings
+
+    settings = CliApp.run(Settings, cli_args=sys.argv[1:])
+    uvicorn.run(create_app(settings, ScriptedGenerator(step_s=0.03)), host=settings.host, port=settings.port)
