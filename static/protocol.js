@@ -1,0 +1,77 @@
+/** The messages of `/ws` as `docs/protocol.md` writes them. No other module knows a field's name. */
+
+import { MICROPHONE_RATE } from './audio/microphone.js';
+
+const HISTORY_TURNS = 64;
+const HISTORY_CHARACTERS = 4000;
+
+/** The server's address, beside the page. */
+export function serverUrl() {
+  const url = new URL('ws', document.baseURI);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.search = '';
+  url.hash = '';
+  return url.href;
+}
+
+/**
+ * @param {{silenceMs: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
+ *   `history`: what was said before the connection was lost, oldest first
+ */
+export function startMessage({ silenceMs, systemPrompt, history }) {
+  const message = {
+    type: 'start',
+    sample_rate: MICROPHONE_RATE,
+    end_silence_ms: silenceMs,
+    system_prompt: systemPrompt,
+  };
+  if (history) {
+    message.history = history.slice(-HISTORY_TURNS).map(({ user, assistant }) => ({
+      user: user.slice(0, HISTORY_CHARACTERS),
+      assistant: assistant.slice(0, HISTORY_CHARACTERS),
+    }));
+  }
+  return message;
+}
+
+export const textMessage = (text) => ({ type: 'text', text });
+export const stopMessage = () => ({ type: 'stop' });
+export const interruptMessage = (playedMs) => ({ type: 'interrupt', played_ms: Math.round(playedMs) });
+export const playbackMessage = (responseId, playedMs) => ({
+  type: 'playback',
+  response_id: responseId,
+  played_ms: Math.round(playedMs),
+});
+
+/** @param {string} data @returns {object} a message in the page's own words; `type: 'unknown'` for what is not known */
+export function parse(data) {
+  const message = JSON.parse(data);
+  return READERS[message.type]?.(message) ?? { type: 'unknown' };
+}
+
+const READERS = {
+  ready: () => ({ type: 'ready' }),
+  speech_started: (m) => ({ type: 'speechStarted', turn: m.turn_id, resumed: Boolean(m.resumed) }),
+  speech_stopped: (m) => ({ type: 'speechStopped', turn: m.turn_id }),
+  heard: (m) => ({ type: 'heard', turn: m.turn_id, text: m.text, noSpeech: Boolean(m.no_speech) }),
+  response_started: (m) => ({ type: 'answerStarted', answer: m.response_id, turn: m.turn_id }),
+  text_delta: (m) => ({ type: 'answerText', answer: m.response_id, text: m.text }),
+  text_done: (m) => ({ type: 'answerWritten', answer: m.response_id, text: m.text }),
+  interrupted: (m) => ({
+    type: 'interrupted',
+    answer: m.response_id ?? null,
+    turn: m.turn_id ?? null,
+    reason: m.reason,
+    said: m.text ?? '',
+  }),
+  response_done: (m) => ({
+    type: 'answerDone',
+    answer: m.response_id,
+    turn: m.turn_id,
+    reason: m.reason,
+    text: m.text ?? '',
+    soundMs: m.audio_ms ?? 0,
+    heard: m.heard ?? null,
+  }),
+  error: (m) => ({ type: 'error', code: m.code, text: m.message, fatal: Boolean(m.fatal), turn: m.turn_id ?? null }),
+};

@@ -1,0 +1,368 @@
+/**
+ * The conversation as it happens: microphone → server → loudspeaker, and what is going on, in one word.
+ *
+ * Events: `state` (detail: see `state`), `levels` (detail: {you, assistant}, RMS), `playback` (detail: the
+ * loudspeaker's report), `problem` (detail: {code, text}, a code of `problems.js`), `solved` (detail: codes).
+ */
+
+import { Answers } from './answers.js';
+import { Microphone, MicrophoneError } from './audio/microphone.js';
+import { Speaker } from './audio/speaker.js';
+import { Connection } from './connection.js';
+import { interruptMessage, playbackMessage, serverUrl, startMessage, stopMessage, textMessage } from './protocol.js';
+
+const WARMING_AFTER_MS = 2500;
+const MICROPHONE_PROBLEMS = ['insecure', 'microphone_refused', 'microphone_missing', 'microphone_taken', 'microphone_lost'];
+const CONNECTION_PROBLEMS = ['server_gone', 'busy', 'not_ready', 'shutting_down', 'refused'];
+const QUESTION_PROBLEMS = ['busy', 'invalid_request', 'generation_failed', 'text_too_long', 'shutting_down'];
+
+export class Session extends EventTarget {
+  /**
+   * @param {import('./settings.js').Settings} settings
+   * @param {import('./conversation.js').Conversation} conversation
+   */
+  constructor(settings, conversation) {
+    super();
+    this.settings = settings;
+    this.conversation = conversation;
+    this.context = null;
+    this.speaker = null;
+    this.microphone = null;
+    this.opening = null; // the worklet's promise
+    this.live = false; // the server said `ready`
+    this.lived = false; // it did so before, in this conversation
+    this.ended = false;
+    this.muted = false;
+    this.hearing = false;
+    this.thinkingSince = null; // when the question was over, or null
+    this.outbox = []; // typed turns to send
+    this.unanswered = null; // the typed turn that was sent last, until its answer begins
+    this.fatal = null; // code of the error after which the server closes
+    this.answers = new Answers(conversation, {
+      onFirstSound: (turn) => this.#firstSound(turn),
+      onPlayed: (id, playedMs) => this.connection.send(playbackMessage(id, playedMs)),
+      onChange: () => this.#changed(),
+    });
+    this.connection = new Connection(serverUrl());
+    this.connection.addEventListener('up', () => this.#connected());
+    this.connection.addEventListener('down', ({ detail }) => this.#lost(detail));
+    this.connection.addEventListener('message', ({ detail }) => this[`on_${detail.type}`]?.(detail));
+    this.connection.addEventListener('audio', ({ detail }) => this.answers.sound(detail));
+    this.settings.addEventListener('change', ({ detail }) => this.#apply(detail));
+  }
+
+  /** ready, connecting, reconnecting, waiting (no microphone), listening, muted, hearing, thinking, speaking or ended. */
+  get state() {
+    if (!this.connection.wanted) return this.ended ? 'ended' : 'ready';
+    if (this.hearing) return 'hearing';
+    if (this.answers.playing) return 'speaking';
+    if (!this.live) return this.lived ? 'reconnecting' : 'connecting';
+    if (this.thinkingSince !== null) return 'thinking';
+    if (!this.microphoneOpen) return 'waiting';
+    return this.muted ? 'muted' : 'listening';
+  }
+
+  get microphoneOpen() {
+    return this.microphone?.open ?? false;
+  }
+
+  /** Whether there is an answer that `interrupt()` would stop. */
+  get interruptible() {
+    return this.answers.busy || this.thinkingSince !== null;
+  }
+
+  // — what the person does —
+
+  /** Open the microphone and the connection. Call from a click: browsers want one before sound. */
+  async start() {
+    if (!(await this.#openSound())) return;
+    try {
+      await this.microphone.start(this.settings.get('deviceId'));
+    } catch (error) {
+      this.#problem(error instanceof MicrophoneError ? error.code : 'server_gone'); // its worklet could not be loaded
+      return;
+    }
+    this.setMuted(false);
+    this.#solved(...MICROPHONE_PROBLEMS);
+    this.#open();
+  }
+
+  /** Ask in writing; where there can be no sound, the answer is written only. @param {string} text not blank */
+  async ask(text) {
+    await this.#openSound();
+    this.answers.silence();
+    this.#dropUnfinishedQuestion();
+    this.outbox.push(this.conversation.typed(text));
+    this.#open();
+    this.#post();
+  }
+
+  /** Stop the answer that is spoken or being thought about. */
+  interrupt() {
+    if (!this.interruptible) return;
+    this.connection.send(interruptMessage(this.answers.playing ? this.answers.playedMs : 0));
+    this.answers.silence();
+    this.thinkingSince = null;
+    this.#changed();
+  }
+
+  setMuted(muted) {
+    this.muted = muted;
+    this.microphone.muted = muted;
+    this.#changed();
+  }
+
+  end() {
+    this.connection.send(stopMessage());
+    this.connection.close();
+    this.microphone?.stop();
+    this.answers.silence();
+    this.#abandon();
+    this.outbox = [];
+    this.ended = true;
+    this.live = false;
+    this.lived = false;
+    this.#levels({ you: 0, assistant: 0 });
+    this.#solved(...CONNECTION_PROBLEMS);
+    this.#changed();
+  }
+
+  /** Try again now, not at the end of the pause. */
+  retry() {
+    if (this.connection.wanted) this.connection.retry();
+    else this.start();
+  }
+
+  // — sound —
+
+  /** Get ready to play and to listen. @returns {Promise<boolean>} false when it cannot be; a `problem` says why */
+  async #openSound() {
+    if (!window.AudioContext || !window.AudioWorkletNode) {
+      // Pages that are not secure have no worklets either; that is then the thing to say.
+      this.#problem(window.isSecureContext ? 'browser' : 'insecure');
+      return false;
+    }
+    if (!this.context) this.#buildSound();
+    this.opening ??= this.speaker.open();
+    try {
+      await Promise.all([this.opening, this.context.resume()]);
+    } catch {
+      this.opening = null;
+      this.#problem('server_gone');
+      return false;
+    }
+    this.answers.speaker = this.speaker;
+    return true;
+  }
+
+  #buildSound() {
+    this.context = new AudioContext({ latencyHint: 'interactive' });
+    this.speaker = new Speaker(this.context, { onReport: (report) => this.#played(report) });
+    this.speaker.setVolume(this.settings.get('volume'));
+    this.microphone = new Microphone(this.context, {
+      onFrame: (frame) => this.#frame(frame),
+      onLost: () => this.#microphoneLost(),
+    });
+  }
+
+  #frame({ pcm, rms }) {
+    this.#levels({ you: rms });
+    if (!this.microphoneOpen || !this.live) return;
+    this.connection.sendAudio(pcm);
+    this.conversation.microphone(pcm);
+  }
+
+  #microphoneLost() {
+    this.microphone.stop();
+    this.#levels({ you: 0 });
+    this.#problem('microphone_lost');
+    this.#changed();
+  }
+
+  #played(report) {
+    this.#levels({ assistant: report.rms });
+    this.answers.report(report);
+    this.dispatchEvent(new CustomEvent('playback', { detail: report }));
+  }
+
+  #firstSound(turn) {
+    if (this.thinkingSince !== null) {
+      const heldMs = 1000 * (this.context.outputLatency || 0);
+      this.conversation.answerDelay(turn, performance.now() - this.thinkingSince + heldMs);
+      this.thinkingSince = null;
+    }
+    this.#changed();
+  }
+
+  // — the connection —
+
+  #open() {
+    this.ended = false;
+    this.connection.open();
+    this.#changed();
+  }
+
+  #connected() {
+    clearTimeout(this.warming);
+    this.warming = setTimeout(() => this.#problem('warming'), WARMING_AFTER_MS);
+    for (const turn of this.conversation.turns) turn.serverId = null; // a new connection counts anew
+    const { history } = this.conversation;
+    this.connection.send(this.#startMessage(history.length ? history : undefined));
+  }
+
+  #startMessage(history) {
+    const { systemPrompt } = this.settings;
+    return startMessage({ silenceMs: this.settings.get('silenceMs'), systemPrompt, history });
+  }
+
+  #post() {
+    if (!this.live) return;
+    for (const turn of this.outbox.splice(0)) {
+      this.connection.send(textMessage(turn.user.text));
+      this.unanswered = turn;
+      this.thinkingSince = performance.now();
+    }
+    this.#changed();
+  }
+
+  async #lost({ failures }) {
+    const { fatal, live } = this;
+    this.fatal = null;
+    this.live = false;
+    if (this.unanswered) this.outbox.unshift(this.unanswered); // it is asked again
+    this.#abandon();
+    this.#changed();
+    if (fatal) this.#problem(fatal);
+    else if (!live && failures > (this.lived ? 1 : 0)) {
+      this.#problem((await this.#serverAnswers()) ? 'refused' : 'server_gone');
+    }
+  }
+
+  /** Whether the server is there at all: a browser does not tell why a socket was refused. */
+  async #serverAnswers() {
+    try {
+      return (await fetch(new URL('health', document.baseURI), { cache: 'no-store' })).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Nothing more comes of what had begun. */
+  #abandon() {
+    clearTimeout(this.warming);
+    this.#solved('warming');
+    this.thinkingSince = null;
+    this.unanswered = null;
+    this.answers.cutOff();
+    this.#dropUnfinishedQuestion();
+  }
+
+  #dropUnfinishedQuestion() {
+    this.hearing = false;
+    this.conversation.speechStopped();
+    for (const turn of [...this.conversation.turns]) if (!turn.user.done) this.conversation.drop(turn);
+  }
+
+  // — what the server says —
+
+  async on_ready() {
+    clearTimeout(this.warming);
+    this.connection.healthy();
+    this.#solved('warming', ...CONNECTION_PROBLEMS);
+    if (this.context && !this.answers.speaker) await this.#openSound(); // it could not be loaded before
+    this.live = this.connection.up;
+    this.lived = true;
+    this.#post();
+  }
+
+  on_speechStarted({ turn }) {
+    this.hearing = true;
+    this.thinkingSince = null;
+    this.conversation.speechStarted(turn);
+    this.#changed();
+  }
+
+  on_speechStopped() {
+    this.hearing = false;
+    this.thinkingSince = performance.now();
+    this.conversation.speechStopped();
+    this.#changed();
+  }
+
+  on_heard({ turn, text, noSpeech }) {
+    const known = this.conversation.find(turn);
+    if (!noSpeech) this.conversation.heard(turn, text);
+    else if (known) this.conversation.drop(known);
+    if (noSpeech) this.thinkingSince = null;
+    this.#changed();
+  }
+
+  on_answerStarted({ answer, turn }) {
+    this.unanswered = null;
+    this.answers.begin(answer, this.conversation.answerStarted(turn));
+    this.#solved(...QUESTION_PROBLEMS);
+    this.#changed();
+  }
+
+  on_answerText({ text }) {
+    this.answers.text(text);
+  }
+
+  on_interrupted({ answer, turn, reason, said }) {
+    this.answers.interrupted(answer, said);
+    if (answer === null && reason !== 'text') this.#giveUp(turn);
+    if (reason !== 'text') this.thinkingSince = null;
+    this.#changed();
+  }
+
+  on_answerDone({ reason, soundMs }) {
+    const silent = this.answers.made && !this.answers.made.sounds;
+    this.answers.done(reason, soundMs);
+    if (silent && reason !== 'interrupted') this.thinkingSince = null;
+    this.#changed();
+  }
+
+  on_error({ code, text, fatal, turn }) {
+    if (fatal) {
+      this.fatal = code;
+      return;
+    }
+    if (turn !== null || QUESTION_PROBLEMS.includes(code)) {
+      this.thinkingSince = null;
+      this.#giveUp(turn);
+      this.unanswered = null;
+    }
+    this.#problem(code === 'busy' ? 'full' : code, text);
+    this.#changed();
+  }
+
+  /** No answer comes to this question, or, where the server's number is unknown, to the typed one that waits. */
+  #giveUp(serverId) {
+    const turn = this.conversation.find(serverId) ?? this.unanswered;
+    if (turn && !turn.assistant.done) this.conversation.answerInterrupted(turn);
+  }
+
+  #apply({ name }) {
+    if (name === 'volume') this.speaker?.setVolume(this.settings.get('volume'));
+    else if (name === 'deviceId') this.microphoneOpen && this.start();
+    else if (this.live) this.connection.send(this.#startMessage());
+  }
+
+  // — telling —
+
+  #levels(levels) {
+    this.dispatchEvent(new CustomEvent('levels', { detail: levels }));
+  }
+
+  #problem(code, text) {
+    this.dispatchEvent(new CustomEvent('problem', { detail: { code, text } }));
+  }
+
+  #solved(...codes) {
+    this.dispatchEvent(new CustomEvent('solved', { detail: codes }));
+  }
+
+  #changed() {
+    this.dispatchEvent(new CustomEvent('state', { detail: this.state }));
+  }
+}

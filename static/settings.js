@@ -1,0 +1,74 @@
+/** What the person chose, kept in this browser. */
+
+const KEY = 'mini-omni.settings';
+
+/** Ways to answer; `prompt` is the system prompt, '' the server's own. */
+export const PERSONAS = [
+  { id: 'friendly', name: 'Friendly', prompt: '' },
+  {
+    id: 'teacher',
+    name: 'Patient teacher',
+    prompt: 'You are a patient teacher. Explain in one or two short spoken sentences, with an everyday example.',
+  },
+  {
+    id: 'storyteller',
+    name: 'Storyteller',
+    prompt: 'You are a warm storyteller. Answer in two or three vivid spoken sentences.',
+  },
+  { id: 'brief', name: 'Brief', prompt: 'You are a voice assistant. Answer in one short sentence.' },
+  { id: 'own', name: 'Your own words', prompt: null },
+];
+
+export const SILENCE_MS = { least: 200, most: 2000, step: 50 };
+
+const DEFAULTS = Object.freeze({ deviceId: '', volume: 0.9, silenceMs: 500, persona: 'friendly', ownPrompt: '' });
+
+const VALID = {
+  deviceId: (value) => typeof value === 'string',
+  volume: (value) => typeof value === 'number' && value >= 0 && value <= 1,
+  silenceMs: (value) => Number.isInteger(value) && value >= SILENCE_MS.least && value <= SILENCE_MS.most,
+  persona: (value) => PERSONAS.some(({ id }) => id === value),
+  ownPrompt: (value) => typeof value === 'string' && value.length <= 2000,
+};
+
+export class Settings extends EventTarget {
+  constructor() {
+    super();
+    this.values = { ...DEFAULTS };
+    for (const [name, value] of Object.entries(this.#stored())) {
+      if (VALID[name]?.(value)) this.values[name] = value;
+    }
+  }
+
+  get(name) {
+    return this.values[name];
+  }
+
+  /** Keep a new value and tell whoever listens for `change`; values out of range are refused. */
+  set(name, value) {
+    if (!VALID[name]?.(value)) throw new RangeError(`${name} cannot be ${value}`);
+    if (this.values[name] === value) return;
+    this.values[name] = value;
+    try {
+      localStorage.setItem(KEY, JSON.stringify(this.values));
+    } catch {
+      // Storage is full or forbidden: the choice holds until the page is closed.
+    }
+    this.dispatchEvent(new CustomEvent('change', { detail: { name, value } }));
+  }
+
+  /** The system prompt that was chosen; null for the server's own. */
+  get systemPrompt() {
+    const { persona, ownPrompt } = this.values;
+    const prompt = PERSONAS.find(({ id }) => id === persona).prompt ?? ownPrompt.trim();
+    return prompt === '' ? null : prompt;
+  }
+
+  #stored() {
+    try {
+      return JSON.parse(localStorage.getItem(KEY)) ?? {};
+    } catch {
+      return {};
+    }
+  }
+}
