@@ -2,91 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
-import socket
 import sys
-from collections.abc import Iterator
 
-import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from model.async_engine import AsyncEngine
-from server.app import create_app
-from server.logs import configure_logging
-from server.service import Service
+from server.serving import serve
 from server.settings import Settings
 
-_TRANSPORT_FRAME_LIMITS = 4
-"""Frames up to so many times the limit are read and answered by a typed error; larger ones close with 1009."""
 
-
-class DrainingServer(uvicorn.Server):
-    """Uvicorn that drains conversations before it closes sockets, and ends with exit code 0 on a signal."""
-
-    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
-        super().__init__(config)
-        self._service = service
-        self._drain_s = drain_s
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """First signal: drain; second: stop at once."""
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers in progress end first; meanwhile `/health` answers and `/ready` says no."""
-        if not self.force_exit:
-            await self._service.drain(self._drain_s)
-        await super().shutdown(sockets)
-
-
-def _settings() -> Settings:
+def main() -> int:
+    """Serve. → 0 after a signal, 1 when the model did not start, 2 on a bad setting."""
     try:
-        return CliApp.run(Settings)
+        settings = CliApp.run(Settings)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             name = "-".join(map(str, problem["loc"])).replace("_", "-")
             print(f"python -m server: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
-        raise SystemExit(2) from None
+        return 2
+    from model.async_engine import AsyncEngine  # after the settings: `--help` need not wait for torch
 
-
-def main() -> int:
-    """Serve. → 0 after a signal, 1 when the model or the port could not be opened, 2 on a bad setting."""
-    settings = _settings()
-    configure_logging(settings.log_level, settings.log_format)
     engine = AsyncEngine(settings.model, max_slots=settings.slots, max_queue=settings.queue)
-    server: DrainingServer
-    app = create_app(settings, engine, on_failure=lambda: server.handle_exit(signal.SIGTERM, None))
-    service: Service = app.state.service
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws_max_size=_TRANSPORT_FRAME_LIMITS * settings.max_frame_bytes,
-        ws_max_queue=8,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = DrainingServer(config, service, settings.drain_s)
-    server.run()
-    if service.failure:
-        print(f"python -m server: the model did not start: {service.failure}", file=sys.stderr)
-        return 1
-    return 0 if server.started else 1
+    return serve(settings, engine)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ class MicrophoneDecoder:
     """PCM16 little-endian mono at any rate, in pieces of any length → float32 at 16 kHz, as one stream.
 
     Half a sample at the end of a piece is kept for the next; the resampler (soxr) keeps its state, so pieces join as
-    if the whole had been converted at once. At other rates than 16 kHz its filter holds back about 20 ms.
+    if the whole had been converted at once. At other rates than 16 kHz its filter holds back 20–70 ms.
     """
 
     def __init__(self, sample_rate: int) -> None:

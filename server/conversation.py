@@ -174,7 +174,7 @@ class Conversation:
                 raise GenerationFailed("the answer ended early; ask again")
         except OmniError as error:
             self._perform(self.session.generation_failed(command.generation_id, error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (counted, logged with its trace, told to the client)
             self._metrics.errors.labels("internal_error").inc()
             self._log.exception("generation_broke", generation_id=command.generation_id)
             failure = GenerationFailed(f"the answer could not be made ({type(error).__name__}); ask again")

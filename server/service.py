@@ -83,7 +83,7 @@ class Service:
             warm_up = Request(text="Hello.", sampling=SamplingParams(), max_tokens=8, max_seconds=2.0)
             async for _ in self.generator.generate(warm_up):
                 pass
-        except Exception as error:  # whatever it was, the process cannot serve: told, kept and ended by `on_failure`
+        except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
             self.failure = error
             self.metrics.errors.labels("model_start").inc()
             self.log.error("model_did_not_start", error=f"{type(error).__name__}: {error}")

@@ -434,9 +434,9 @@ class Session:
 
     def _settle(self) -> None:
         """Speaking ends when the answer has been played."""
-        if self._state is State.SPEAKING and self._playing and self._generation is None:
-            if not self._playing[1].is_playing(self._clock()):
-                self._listen()
+        sent = self._state is State.SPEAKING and self._generation is None
+        if sent and self._playing and not self._playing[1].is_playing(self._clock()):
+            self._listen()
 
     def _since(self, question: _Question) -> int:
         return round((self._clock() - question.confirmed_at) * 1000)

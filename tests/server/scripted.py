@@ -6,7 +6,6 @@ python -m tests.server.scripted --port 8001     # a server that answers with a t
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +51,7 @@ class ScriptedGenerator:
     produced: int = 0
     cancelled: int = 0
     running: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
         self.running = True
@@ -75,14 +75,13 @@ class ScriptedGenerator:
                 yield event
         finally:
             self.cancelled += not complete
+            self.ended.set()
 
 
 if __name__ == "__main__":
-    import uvicorn
     from pydantic_settings import CliApp
 
-    from server.app import create_app
+    from server.serving import serve
     from server.settings import Settings
 
-    settings = CliApp.run(Settings, cli_args=sys.argv[1:])
-    uvicorn.run(create_app(settings, ScriptedGenerator(step_s=0.03)), host=settings.host, port=settings.port)
+    raise SystemExit(serve(CliApp.run(Settings), ScriptedGenerator(step_s=0.05)))

@@ -1,0 +1,75 @@
+"""Runs the application on uvicorn, with an end that lets answers end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from server.app import create_app
+from server.generator import Generator
+from server.logs import configure_logging
+from server.service import Service
+from server.settings import Settings
+
+_TRANSPORT_FRAME_LIMITS = 4
+"""Frames up to so many times the limit are read and answered by a typed error; larger ones close with 1009."""
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn that drains conversations before it closes sockets, and ends with exit code 0 on a signal."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._drain_s = drain_s
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """First signal: drain; second: stop at once."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers in progress end first; meanwhile `/health` answers and `/ready` says no."""
+        if not self.force_exit:
+            await self._service.drain(self._drain_s)
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, generator: Generator) -> int:
+    """Serve until a signal. → exit code: 0 after a signal, 1 when the model could not be started."""
+    configure_logging(settings.log_level, settings.log_format)
+    server: DrainingServer
+    app = create_app(settings, generator, on_failure=lambda: server.handle_exit(signal.SIGTERM, None))
+    service: Service = app.state.service
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=_TRANSPORT_FRAME_LIMITS * settings.max_frame_bytes,
+        ws_max_queue=8,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = DrainingServer(config, service, settings.drain_s)
+    server.run()
+    if service.failure:
+        print(f"the model did not start: {service.failure}", file=sys.stderr)
+        return 1
+    return 0
