@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -16,3 +21,50 @@ class SamplingParams:
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise ValueError(f"temperature is {self.temperature}, wanted 0 (greedy) to 10")
+        if self.top_k < 0:
+            raise ValueError(f"top_k is {self.top_k}, wanted 0 (off) or more")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}, wanted above 0 and at most 1 (off)")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == 1
+
+
+class Sampler:
+    """One request's source of chance: the same seed draws the same numbers, whoever else is being answered."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.params = params
+        self._generator = torch.Generator()
+        self._generator.manual_seed(secrets.randbits(62) if params.seed is None else params.seed)
+
+    def uniform(self, count: int) -> Tensor:
+        """(count,) numbers in [0, 1)."""
+        return torch.rand(count, generator=self._generator)
+
+
+def sample(logits: Tensor, samplers: Sequence[Sampler]) -> Tensor:
+    """Logits (rows, …, choices), a sampler a row → tokens (rows, …). Rows do not influence each other."""
+    tokens = logits.argmax(-1)
+    for row, sampler in enumerate(samplers):
+        if not sampler.params.greedy:
+            tokens[row] = _draw(logits[row].reshape(-1, logits.shape[-1]), sampler).view(tokens[row].shape)
+    return tokens
+
+
+def _draw(logits: Tensor, sampler: Sampler) -> Tensor:
+    """(n, choices) → (n,) by temperature, then top-k, then top-p."""
+    params = sampler.params
+    count = min(params.top_k or logits.shape[-1], logits.shape[-1])
+    values, indices = (logits.float() / params.temperature).topk(count)
+    probabilities = values.softmax(-1)
+    outside = probabilities.cumsum(-1) - probabilities > params.top_p
+    kept = probabilities.masked_fill(outside, 0.0).cumsum(-1)
+    point = sampler.uniform(len(logits)).to(kept)[:, None] * kept[:, -1:]
+    picked = torch.searchsorted(kept, point, right=True).clamp(max=count - 1)
+    return indices.gather(-1, picked)[:, 0]

@@ -1,0 +1,73 @@
+"""Keys and values of many sequences in one preallocated tensor a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+
+class SlotCache(Cache):
+    """A row per sequence, a place per position, plugged into `transformers`' cache interface.
+
+    `select` says which rows and positions the next forward pass is about; attention then sees the keys of those rows
+    from position 0 to the last one selected, under the mask that `select` returns. Rows never see each other, so a
+    slot can be given to a new sequence without clearing it.
+    """
+
+    def __init__(self, layers: int, slots: int, heads: int, window: int, head_dim: int, like: Tensor) -> None:
+        self.layers = []  # transformers' own per-layer caches: none, so that it asks for no masks of theirs
+        self.keys = [like.new_zeros(slots, heads, window, head_dim) for _ in range(layers)]
+        self.values = [like.new_zeros(slots, heads, window, head_dim) for _ in range(layers)]
+        self.window = window
+        self.slots = slots
+        self._rows = torch.zeros(0, dtype=torch.long)
+        self._positions = torch.zeros(0, 0, dtype=torch.long)
+        self._length = 0
+
+    def select(self, rows: Tensor, positions: Tensor) -> Tensor:
+        """Rows (n,) and their positions (n, steps) → attention mask (n, 1, steps, length), True where seen."""
+        self._rows, self._positions = rows, positions
+        self._length = int(positions.max()) + 1
+        if self._length > self.window:
+            raise ValueError(f"position {self._length - 1} is outside the window of {self.window} positions")
+        seen = torch.arange(self._length, device=positions.device)
+        return (seen <= positions[..., None])[:, None]
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
+        """Keep (n, heads, steps, head_dim) at the selected places; return everything up to the last position."""
+        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        rows = self._rows[:, None]
+        keys[rows, :, self._positions] = key_states.transpose(1, 2)
+        values[rows, :, self._positions] = value_states.transpose(1, 2)
+        if len(self._rows) == 1:  # the common case needs no copy
+            row = int(self._rows[0])
+            return keys[row : row + 1, :, : self._length], values[row : row + 1, :, : self._length]
+        return keys[self._rows, :, : self._length], values[self._rows, :, : self._length]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self._length
+
+    @property
+    def is_compileable(self) -> bool:
+        return False
+
+
+class LayersFrom(Cache):
+    """A cache whose layer 0 is layer `first` of another: for blocks that follow the body's own."""
+
+    def __init__(self, cache: SlotCache, first: int) -> None:
+        self.layers = []
+        self._cache, self._first = cache, first
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
+        return self._cache.update(key_states, value_states, self._first + layer_idx)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self._cache.get_seq_length()
+
+    @property
+    def is_compileable(self) -> bool:
+        return False

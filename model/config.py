@@ -1,0 +1,107 @@
+"""Every size and id range of a model, published or embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from model.mouth import MouthConfig
+from model.tts_adapter import TtsAdapterConfig
+from model.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class OmniConfig:
+    """One description for both models.
+
+    `body` holds the fields of a `transformers` configuration, `model_type` among them. `audio_route` says where audio
+    tokens enter and leave: `body` (the published model: in the body's input, heads are slices of `lm_head`) or
+    `tts_adapter` (the embedded model: the body sees text only).
+    """
+
+    body: Mapping[str, Any]
+    audio_route: Literal["body", "tts_adapter"] = "body"
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    tied: bool = False
+    """The text head is the table."""
+    ears_width: int = 768
+    """Width of the encoder states that `whisper_adapter` reads; unused by the embedded model."""
+    post_adapter_layers: int = 0
+    """Decoder blocks after the body that predict audio (the paper's TTS adapter, `post_adapter: true`)."""
+    body_weights: str | None = None
+    """Where the body's weights come from when they are not in the checkpoint."""
+    ears: Literal["whisper-small", "whisper-base"] = "whisper-small"
+    tts_adapter: TtsAdapterConfig | None = None
+    mouth: MouthConfig | None = None
+    window: int = 2048
+    """Positions of a conversation, prompt and answer together."""
+
+    @property
+    def width(self) -> int:
+        return int(self.body["hidden_size"])
+
+    @classmethod
+    def from_public(cls, fields: Mapping[str, Any]) -> OmniConfig:
+        """From the fields of `model_config.yaml`."""
+        width, heads = int(fields["n_embd"]), int(fields["n_head"])
+        body = {
+            "model_type": "qwen2",
+            "hidden_size": width,
+            "intermediate_size": int(fields["intermediate_size"]),
+            "num_hidden_layers": int(fields["n_layer"]),
+            "num_attention_heads": heads,
+            "num_key_value_heads": int(fields.get("n_query_groups", heads)),
+            "rms_norm_eps": float(fields.get("norm_eps", 1e-6)),
+            "rope_theta": float(fields.get("rope_base", 1_000_000)),
+            "max_position_embeddings": int(fields.get("block_size", 2048)),
+            "attention_bias": bool(fields.get("add_qkv_bias", True)),
+        }
+        return cls(
+            body=body,
+            tied=bool(fields.get("tie_word_embeddings", False)),
+            ears_width=int(fields.get("whisper_adapter_dim", 768)),
+            post_adapter_layers=int(fields.get("post_adapter_layers", 6)) if fields.get("post_adapter") else 0,
+            window=min(2048, int(fields.get("block_size", 2048))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `config.json`; `from_dict` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> OmniConfig:
+        known = dict(fields)
+        for name, kind in (("vocabulary", Vocabulary), ("tts_adapter", TtsAdapterConfig), ("mouth", MouthConfig)):
+            if known.get(name) is not None:
+                known[name] = kind(**known[name])
+        return cls(**known)
+
+
+SMOLLM2_BODY: Mapping[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 100_000.0,
+    "max_position_embeddings": 8192,
+}
+
+
+def smol_omni(tts_adapter: TtsAdapterConfig, mouth: MouthConfig) -> OmniConfig:
+    """The embedded model: Whisper base, SmolLM2-135M-Instruct, our TTS adapter and mouth."""
+    return OmniConfig(
+        body=SMOLLM2_BODY,
+        audio_route="tts_adapter",
+        vocabulary=Vocabulary(text=49_152, text_specials=0, codes=0, code_specials=0),
+        tied=True,
+        ears_width=512,
+        body_weights="SmolLM2-135M-Instruct",
+        ears="whisper-base",
+        tts_adapter=tts_adapter,
+        mouth=mouth,
+    )

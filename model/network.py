@@ -1,0 +1,148 @@
+"""The language model of Mini-Omni: one table, a `transformers` decoder body, heads computed only where they are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from model.cache import LayersFrom, SlotCache
+from model.config import OmniConfig
+from model.vocabulary import AUDIO_LAYERS, Prompt
+
+
+class WhisperAdapter(nn.Module):
+    """Encoder states → body embeddings: gated MLP without bias (paper section 3.1)."""
+
+    def __init__(self, states: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.fc_1 = nn.Linear(states, hidden, bias=False)
+        self.fc_2 = nn.Linear(states, hidden, bias=False)
+        self.proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(rows, frames, states) → (rows, frames, width)."""
+        embedded: Tensor = self.proj(F.silu(self.fc_1(states)) * self.fc_2(states))
+        return embedded
+
+
+def build_body(config: OmniConfig, layers: int | None = None) -> nn.Module:
+    """A `transformers` decoder of the configured shape, without table and final norm (kept by `OmniNetwork`)."""
+    fields: dict[str, Any] = dict(config.body)
+    rope = fields.pop("rope_theta", None)
+    if rope is not None:
+        fields["rope_parameters"] = {"rope_type": "default", "rope_theta": rope}
+    if layers is not None:
+        fields["num_hidden_layers"] = layers
+        fields.pop("layer_types", None)
+    # the table is ours: a one-word vocabulary keeps transformers from making its own
+    settings = AutoConfig.for_model(**{**fields, "vocab_size": 1, "pad_token_id": None, "bos_token_id": None})
+    settings._attn_implementation = "sdpa"
+    body: nn.Module = AutoModel.from_config(settings)
+    body.set_input_embeddings(nn.Identity())  # type: ignore[operator]
+    return body
+
+
+class PostAdapter(nn.Module):
+    """Decoder blocks after the body that predict the seven audio layers (the paper's TTS adapter, as published)."""
+
+    def __init__(self, config: OmniConfig) -> None:
+        super().__init__()
+        self.body = build_body(config, config.post_adapter_layers)
+        self.head = nn.Linear(config.width, AUDIO_LAYERS * config.vocabulary.layer_size, bias=False)
+
+
+class OmniNetwork(nn.Module):
+    """Rows of the table in, hidden states out; logits of text and audio on demand.
+
+    State-dict keys: `table.weight`, `head.weight` (unless tied), `adapter.{fc_1,fc_2,proj}.weight`, `body.…` as
+    `transformers` names a decoder (its `norm` is the final norm), `post_adapter.{body.…,head.weight}`.
+    """
+
+    def __init__(self, config: OmniConfig) -> None:
+        super().__init__()
+        self.config = config
+        vocabulary = config.vocabulary
+        self.table = nn.Embedding(vocabulary.size, config.width)
+        self.body = build_body(config)
+        self.head = None if config.tied else nn.Linear(config.width, vocabulary.size, bias=False)
+        self.adapter: WhisperAdapter | None = None
+        if config.audio_route == "body":
+            hidden = int(config.body["intermediate_size"])
+            self.adapter = WhisperAdapter(config.ears_width, hidden, config.width)
+        self.post_adapter = PostAdapter(config) if config.post_adapter_layers else None
+
+    # -- in -------------------------------------------------------------------------------------------------------
+    def embed(self, ids: Tensor) -> Tensor:
+        """Rows of the table (…, 8) → their mean (…, width); (…,) text ids → their rows (…, width)."""
+        embedded: Tensor = self.table(ids)
+        return embedded.mean(-2) if self.config.audio_route == "body" else embedded
+
+    def embed_prompt(self, prompt: Prompt, features: Tensor | None = None) -> Tensor:
+        """A prompt and, for spoken questions, the adapter's input (1, T, ears_width) → (1, positions, width)."""
+        if features is None or prompt.features_at is None:
+            return self.embed(prompt.ids)[None]
+        assert self.adapter is not None, "only the published route reads encoder states"
+        rows = self.table(prompt.ids).clone()
+        heard = self.adapter(features.to(rows.dtype))[0]
+        rows[prompt.features_at : prompt.features_at + len(heard), :AUDIO_LAYERS] = heard[:, None]
+        return rows.mean(-2)[None]
+
+    # -- through --------------------------------------------------------------------------------------------------
+    def new_cache(self, slots: int, window: int) -> SlotCache:
+        """Keys and values for `slots` sequences of up to `window` positions, the post-adapter's layers counted in."""
+        body = self.config.body
+        heads = int(body["num_attention_heads"])
+        return SlotCache(
+            layers=int(body["num_hidden_layers"]) + self.config.post_adapter_layers,
+            slots=slots,
+            heads=int(body.get("num_key_value_heads") or heads),
+            window=window,
+            head_dim=int(body.get("head_dim") or self.config.width // heads),
+            like=self.table.weight,
+        )
+
+    def forward(self, embedded: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
+        """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states (n, steps, width).
+
+        With a post-adapter, its hidden states come after the body's in the last dimension.
+        """
+        mask = cache.select(rows, positions)
+        if self.post_adapter is None:
+            return self._run(self.body, embedded, positions, mask, cache)
+        before_norm: list[Tensor] = []
+        norm: nn.Module = self.body.norm  # type: ignore[assignment]
+        hook = norm.register_forward_pre_hook(lambda _, inputs: before_norm.append(inputs[0]))
+        try:
+            hidden = self._run(self.body, embedded, positions, mask, cache)
+        finally:
+            hook.remove()
+        shifted = LayersFrom(cache, int(self.config.body["num_hidden_layers"]))
+        spoken = self._run(self.post_adapter.body, before_norm[0], positions, mask, shifted)
+        return torch.cat([hidden, spoken], -1)
+
+    @staticmethod
+    def _run(body: nn.Module, embedded: Tensor, positions: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        out = body(inputs_embeds=embedded, attention_mask=mask, position_ids=positions, cache=cache, use_cache=True)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    # -- out ------------------------------------------------------------------------------------------------------
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """(…, width) → (…, text_size), float32."""
+        weight = self.table.weight if self.head is None else self.head.weight
+        return F.linear(hidden[..., : self.config.width], weight[: self.config.vocabulary.text_size]).float()
+
+    def audio_logits(self, hidden: Tensor) -> Tensor:
+        """(…, width) → (…, 7, layer_size), float32."""
+        vocabulary = self.config.vocabulary
+        if self.post_adapter is not None:
+            logits = self.post_adapter.head(hidden[..., self.config.width :])
+        else:
+            weight = self.table.weight if self.head is None else self.head.weight
+            logits = F.linear(hidden, weight[vocabulary.text_size :])
+        split: Tensor = logits.unflatten(-1, (AUDIO_LAYERS, vocabulary.layer_size)).float()
+        return split
