@@ -107,8 +107,9 @@ export class Stage {
   }
 
   #played({ type, answer, position }) {
+    if (answer === null) return;
     if (type !== 'position') document.body.dataset.playback = type;
-    document.body.dataset.playbackAnswer = answer ?? '';
+    document.body.dataset.playbackAnswer = answer;
     document.body.dataset.playbackSamples = position;
   }
 }

@@ -1,0 +1,161 @@
+"""A headless Chromium whose microphone is a file, and a real server with scripted answers."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hibari import Hibari
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+
+from tests.page.live import LiveServer
+from tests.page.scripted import ScriptedGenerator
+
+QUESTION = "What is your name?"
+INTERJECTION = "Tell me something about the sea."
+ANSWER = (
+    "My name is Mini-Omni, and I am happy to meet you. "
+    "I can hear you, think about it, and answer in my own voice while I am still thinking."
+)
+SHORT_ANSWER = "It is blue and wide."
+RATE = 24_000
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP plain.test 127.0.0.1",
+)
+
+
+@pytest.fixture(scope="session")
+def voice() -> Hibari:
+    return Hibari(threads=1)
+
+
+@pytest.fixture(scope="session")
+def answer_sound(voice: Hibari) -> np.ndarray:
+    """(samples,) float32, 24 kHz: about 9 s."""
+    return voice(ANSWER, seed=0)
+
+
+@pytest.fixture(scope="session")
+def write_microphone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Lay pieces of sound on a time line: `write_microphone((1.0, sound), (5.0, sound))` → a WAV of 24 kHz."""
+
+    def write(*pieces: tuple[float, np.ndarray], seconds: float = 40.0) -> Path:
+        samples = np.zeros(int(seconds * RATE), np.float32)
+        for at_s, sound in pieces:
+            begin = int(at_s * RATE)
+            samples[begin : begin + len(sound)] = sound
+        path = tmp_path_factory.mktemp("microphone") / "microphone.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes((samples * 32767).astype("<i2").tobytes())
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; without one the page cannot be tested."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("no Chromium found: install one (apt-get install chromium) to test the page")
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def launch(playwright: Playwright, chromium: str) -> Callable[..., Browser]:
+    """Start a Chromium: with this WAV as its microphone, or without any."""
+
+    def launch(microphone: Path | None = None) -> Browser:
+        flags = list(CHROMIUM_FLAGS)
+        if microphone:
+            flags += [
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            ]
+        return playwright.chromium.launch(executable_path=chromium, args=flags)
+
+    return launch
+
+
+@pytest.fixture(scope="session")
+def silent_browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    """A Chromium without a microphone."""
+    browser = launch()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def generator(answer_sound: np.ndarray) -> ScriptedGenerator:
+    return ScriptedGenerator(ANSWER, answer_sound, heard=QUESTION, think_s=0.1, chunk_s=0.005)
+
+
+@pytest.fixture
+def brief(generator: ScriptedGenerator, voice: Hibari) -> ScriptedGenerator:
+    """The same generator, with a short answer: for tests that hear it to its end."""
+    generator.words, generator.sound = SHORT_ANSWER, voice(SHORT_ANSWER, seed=0)
+    return generator
+
+
+@pytest.fixture
+def server(generator: ScriptedGenerator) -> Iterator[LiveServer]:
+    with LiveServer(generator) as running:
+        yield running
+
+
+class Visit:
+    """Opens pages, and holds whatever they complain about."""
+
+    def __init__(self) -> None:
+        self.contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+
+    def open(self, browser: Browser, url: str, init_script: str = "", **context: object) -> Page:
+        made = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})  # type: ignore[arg-type]
+        self.contexts.append(made)
+        if init_script:
+            made.add_init_script(init_script)
+        page = made.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._console)
+        page.goto(url)
+        page.wait_for_selector("#volume-shown:not(:empty)", state="attached")  # the modules have run
+        return page
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # A refused socket is logged by the browser itself; whether the page copes is what the tests look at.
+        if message.type in ("error", "warning") and "WebSocket connection" not in message.text:
+            self.complaints.append(message.text)
+
+
+@pytest.fixture
+def visit() -> Iterator[Visit]:
+    """No page may leave an error in the console: scripts that fail, files that are missing, a broken security policy."""
+    visits = Visit()
+    yield visits
+    for context in visits.contexts:
+        context.close()
+    unexpected = [text for text in visits.complaints if "ERR_CONNECTION_REFUSED" not in text]
+    assert unexpected == []
