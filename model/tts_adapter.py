@@ -570,6 +570,11 @@ class SpeechPlanner:
         self._plan()
         return len(self._frames) if self._complete() else None
 
+    @property
+    def backlog(self) -> int:
+        """Words that wait to be spelled: how far writing is ahead of speaking."""
+        return len(self._words)
+
     def condition(self, step: int) -> Tensor:
         """What step `step` is shown, (condition_width,); `step` must be below `available`."""
         self._asked = max(self._asked, step)

@@ -1,0 +1,281 @@
+"""One answer in progress: what its rows are fed next, and what it has to tell.
+
+An answer holds one or two rows of the body. The published model speaks from the body itself (`BodyAnswer`): batch-
+parallel decoding runs a second row that writes the text (paper section 3.3). The embedded model's body only writes
+(`AdapterAnswer`); a plan and the TTS adapter's rows speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.chat import Detokenizer
+from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, SnacStream
+from model.request import AudioChunk, Done, Event, TextDelta
+from model.sampling import Sampler
+from model.tts_adapter import SpeechPlanner
+from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
+
+LONGEST_CHUNK = 8
+"""Frames decoded at once at most: 1, 2, 4, 8, 8 … so that the first sound is early and the rest is cheap."""
+
+
+@dataclass
+class BodyRow:
+    """One sequence in the body's cache."""
+
+    slot: int
+    waiting: Tensor
+    """Embeddings not yet run, (positions, width): the prompt at first, then one position a step."""
+    writes: bool
+    """Its text logits are wanted."""
+    speaks: bool
+    """Its audio logits are wanted."""
+    position: int = 0
+
+
+class Voice:
+    """Turns complete frames into sound, in growing chunks that join without a seam."""
+
+    def __init__(self, stream: SnacStream, spoken: Callable[[int], int | None]) -> None:
+        self._stream, self._spoken = stream, spoken
+        self._waiting: list[Tensor] = []
+        self._size = 1
+        self.frames = 0
+        self.samples = 0
+
+    def push(self, frame: Tensor) -> list[AudioChunk]:
+        """One more frame (7,) → the chunk that is due, if any."""
+        self._waiting.append(frame)
+        if len(self._waiting) < self._size:
+            return []
+        self._size = min(2 * self._size, LONGEST_CHUNK)
+        return self._speak(last=False)
+
+    def finish(self) -> list[AudioChunk]:
+        """Everything still owed."""
+        return self._speak(last=True)
+
+    def _speak(self, last: bool) -> list[AudioChunk]:
+        pieces = []
+        if self._waiting:
+            pieces.append(torch.from_numpy(self._stream.push(torch.stack(self._waiting))))
+            self.frames += len(self._waiting)
+            self._waiting = []
+        if last:
+            pieces.append(torch.from_numpy(self._stream.finish()))
+        samples = torch.cat(pieces).numpy() if pieces else torch.zeros(0).numpy()
+        self.samples += len(samples)
+        return [AudioChunk(samples, self._spoken(self.frames))] if len(samples) else []
+
+
+class Answer:
+    """What both kinds share: text, sound, limits and the end."""
+
+    def __init__(
+        self,
+        rows: list[BodyRow],
+        text_sampler: Sampler,
+        audio_sampler: Sampler,
+        detokenizer: Detokenizer | None,
+        stream: SnacStream | None,
+        max_tokens: int,
+        max_steps: int,
+    ) -> None:
+        self.rows = rows
+        self.text_sampler, self.audio_sampler = text_sampler, audio_sampler
+        self.max_tokens, self.max_steps = max_tokens, max_steps
+        self.text_tokens: list[int] = []
+        self.text = ""
+        self.text_ended = False
+        self.limited = False
+        self.done = False
+        self.released: list[int] = []
+        """Slots that are free again; the engine takes them."""
+        self.events: list[Event] = []
+        """What is to be told; the engine takes it after every step."""
+        self._detokenizer = detokenizer
+        self.voice = Voice(stream, self._spoken) if stream is not None else None
+
+    def _spoken(self, frames: int) -> int | None:
+        return None
+
+    def _write(self, token: int) -> str:
+        """Keep a text token; returns the text that it adds."""
+        self.text_tokens.append(token)
+        piece = self._detokenizer.push(token) if self._detokenizer else ""
+        if piece:
+            self.text += piece
+            self.events.append(TextDelta(piece))
+        return piece
+
+    def _drop(self, row: BodyRow) -> None:
+        self.rows.remove(row)
+        self.released.append(row.slot)
+
+    def finish(self) -> None:
+        """Say what is owed and end."""
+        frames = samples = 0
+        if self.voice:
+            self.events += self.voice.finish()
+            frames, samples = self.voice.frames, self.voice.samples
+        for row in list(self.rows):
+            self._drop(row)
+        reason = "length" if self.limited else "stop"
+        self.events.append(
+            Done("length" if reason == "length" else "stop", self.text, samples / SAMPLE_RATE, len(self.text_tokens), frames)
+        )
+        self.done = True
+
+    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        """Take what the body predicted for a row; called for every row of a step, then `advance` once."""
+        raise NotImplementedError
+
+    def advance(self) -> None:
+        """Decide what the rows are fed next."""
+        raise NotImplementedError
+
+
+class BodyAnswer(Answer):
+    """The published model: audio tokens are the body's own."""
+
+    def __init__(self, vocabulary: Vocabulary, embed: Callable[[Tensor], Tensor], speaks: bool, **shared: object) -> None:
+        super().__init__(**shared)  # type: ignore[arg-type]
+        self._vocabulary, self._embed, self._speaks = vocabulary, embed, speaks
+        self.audio_tokens: list[Tensor] = []
+        self.text_stream: list[int] = []
+        """Text ids of all spoken steps: the end, then pads, are in it."""
+        self._text: int | None = None
+        self._audio: Tensor | None = None
+
+    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        if text is not None:
+            self._text = text
+        if audio is not None:
+            self._audio = audio
+
+    def advance(self) -> None:
+        v = self._vocabulary
+        text = v.pad_text if self.text_ended or self._text is None else self._text
+        if not self._speaks:
+            if text == v.end_of_text or len(self.text_tokens) >= self.max_tokens:
+                self.limited = text != v.end_of_text
+                return self.finish()
+            self._write(text)
+            return self._feed(v.padded(torch.tensor([text])), None)
+        audio = self._audio
+        assert audio is not None
+        if int(audio[-1]) == v.end_of_audio:
+            return self.finish()
+        self.audio_tokens.append(audio)
+        self.text_stream.append(text)
+        if not self.text_ended:
+            self._take_text(text)
+        self._complete_frame()
+        if len(self.audio_tokens) >= self.max_steps:
+            self.limited = True
+            return self.finish()
+        return self._feed(v.streams(audio[None], torch.tensor([text])), v.padded(torch.tensor([text])))
+
+    def _take_text(self, text: int) -> None:
+        if text == self._vocabulary.end_of_text or len(self.text_tokens) >= self.max_tokens:
+            self.text_ended = True
+            for row in [row for row in self.rows if row.writes and not row.speaks]:
+                self._drop(row)
+            for row in self.rows:
+                row.writes = False
+        else:
+            self._write(text)
+
+    def _complete_frame(self) -> None:
+        if self.voice is None or len(self.audio_tokens) <= DELAY:
+            return
+        frame = undelay(torch.stack(self.audio_tokens[-DELAY - 1 :]))[0]
+        # a special in the middle of a frame has no sound: it speaks as code 0, as silence would
+        self.events += self.voice.push(frame.masked_fill(frame >= self._vocabulary.codes, 0))
+
+    def _feed(self, first: Tensor, second: Tensor | None) -> None:
+        for row in self.rows:
+            ids = first if row.speaks or second is None else second
+            row.waiting = self._embed(ids)
+
+
+class AdapterAnswer(Answer):
+    """The embedded model: the body writes, the TTS adapter speaks after a plan of what is written."""
+
+    def __init__(
+        self,
+        end: int,
+        embed: Callable[[Tensor], Tensor],
+        planner: SpeechPlanner | None,
+        speech_slot: int | None,
+        pad: int,
+        **shared: object,
+    ) -> None:
+        self.planner = planner  # before the voice, which asks it
+        super().__init__(**shared)  # type: ignore[arg-type]
+        self._end, self._embed = end, embed
+        self.speech_slot = speech_slot
+        self.step = 0
+        self._pad = pad
+        self.previous = torch.full((AUDIO_LAYERS,), pad)
+        self.audio_tokens: list[Tensor] = []
+        self._next: int | None = None
+        self._spoken_before = 0
+
+    def _spoken(self, frames: int) -> int | None:
+        if self.planner is None:
+            return None
+        return self.planner.spoken_characters(frames)
+
+    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        self._next = text
+
+    def advance(self) -> None:
+        token = self._next
+        assert token is not None
+        if token == self._end or len(self.text_tokens) >= self.max_tokens:
+            self.limited = token != self._end
+            self.text_ended = True
+            for row in list(self.rows):
+                self._drop(row)
+            if self.planner is None:
+                return self.finish()
+            self.planner.finish()
+            return self.finish() if self.planner.frames == 0 else None
+        piece = self._write(token)
+        if self.planner is not None and piece:
+            self.planner.feed(piece)
+        self.rows[0].waiting = self._embed(torch.tensor([token]))
+
+    @property
+    def ready_to_speak(self) -> bool:
+        """The next decoder step can run."""
+        return self.planner is not None and not self.done and self.step < self.planner.available
+
+    def after_speech(self, tokens: Tensor) -> None:
+        """Take the seven tokens (7,) of this step; layers without a frame are padded."""
+        assert self.planner is not None and self.voice is not None
+        frames = self.planner.frames
+        frame = self.step - 1 - torch.arange(AUDIO_LAYERS)
+        real = frame >= 0 if frames is None else (frame >= 0) & (frame < frames)
+        tokens = tokens.masked_fill(~real, self._pad)
+        self.audio_tokens.append(tokens)
+        self.previous = tokens
+        self.step += 1
+        if len(self.audio_tokens) > DELAY:
+            self.events += self.voice.push(undelay(torch.stack(self.audio_tokens[-DELAY - 1 :]))[0])
+        if frames is not None and self.step >= frames + DELAY:
+            self.finish()
+        elif self.step >= self.max_steps:
+            self.limited = True
+            self.finish()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound decided so far."""
+        return max(0, self.step - DELAY) * SAMPLES_PER_FRAME / SAMPLE_RATE

@@ -1,0 +1,151 @@
+"""The engine behind an `async for`: one thread owns the model, any number of coroutines ask."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.engine import Engine, Prepared, as_omni_error
+from model.omni import MiniOmni
+from model.request import Done, EngineFull, Event, OmniError, Request
+
+
+@dataclass
+class _Listener:
+    """Where one answer's events go: a queue in the event loop that asked."""
+
+    loop: asyncio.AbstractEventLoop
+    events: asyncio.Queue[Event | OmniError]
+    number: int | None = None
+    gone: bool = False
+
+    def tell(self, event: Event | OmniError) -> None:
+        if not self.gone:
+            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+
+
+class AsyncEngine:
+    """`async for event in engine.generate(request)`; leaving the loop cancels the answer within one engine step.
+
+    `omni` is an open model, or what `MiniOmni.from_pretrained` takes (None: the embedded model), opened by `start`.
+    """
+
+    def __init__(
+        self,
+        omni: MiniOmni | str | Path | None = None,
+        max_slots: int = 4,
+        max_queue: int = 16,
+        device: str = "cpu",
+        dtype: torch.dtype | str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self._source = omni
+        self._device, self._dtype, self._threads = device, dtype, threads
+        self._max_slots, self._max_queue = max_slots, max_queue
+        self._engine: Engine | None = None
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._listeners: dict[int, _Listener] = {}
+        self._thread: threading.Thread | None = None
+        self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
+        self._asked = 0
+
+    async def start(self) -> None:
+        """Open the model and answer once, so that the first real answer is as quick as the others."""
+        if self._thread is not None:
+            return
+        await asyncio.to_thread(self._open)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+        async for _ in self.generate(Request(text="Hello!", max_tokens=12)):
+            pass
+
+    async def stop(self) -> None:
+        """Finish the step in progress and end the thread. Answers in progress end without their `Done`."""
+        if self._thread is not None:
+            self._commands.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        self._ears.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def active(self) -> int:
+        """Requests being heard, queued or answered."""
+        return self._asked
+
+    async def generate(self, request: Request) -> AsyncIterator[Event]:
+        """Answer one request. Raises `InvalidRequest`, `EngineFull` or `GenerationFailed`."""
+        engine = self._engine
+        if engine is None or self._thread is None:
+            raise EngineFull("the model is not open yet; try again when /ready says so")
+        if self._asked >= self._max_slots + self._max_queue:
+            raise EngineFull(f"{self._asked} requests are in progress or waiting; try again later")
+        self._asked += 1
+        listener = _Listener(asyncio.get_running_loop(), asyncio.Queue())
+        try:
+            prepared = await self._prepare(engine, request)
+            self._commands.put(lambda: self._submit(engine, prepared, listener))
+            while True:
+                event = await listener.events.get()
+                if isinstance(event, OmniError):
+                    raise event
+                yield event
+                if isinstance(event, Done):
+                    return
+        finally:
+            self._asked -= 1
+            listener.gone = True
+            self._commands.put(lambda: self._leave(engine, listener))
+
+    async def _prepare(self, engine: Engine, request: Request) -> Prepared:
+        """Hearing takes hundreds of milliseconds: it has a thread of its own, beside the engine's."""
+        try:
+            if request.audio is None:
+                return engine.prepare(request)
+            return await asyncio.get_running_loop().run_in_executor(self._ears, engine.prepare, request)
+        except Exception as error:
+            raise as_omni_error(error) from error
+
+    # -- the engine's thread --------------------------------------------------------------------------------------
+    def _open(self) -> None:
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        omni = self._source
+        if not isinstance(omni, MiniOmni):
+            omni = MiniOmni.from_pretrained(omni, self._device, self._dtype)
+        self._engine = Engine(omni, self._max_slots, self._max_queue)
+
+    def _submit(self, engine: Engine, prepared: Prepared, listener: _Listener) -> None:
+        if listener.gone:
+            return
+        try:
+            listener.number = engine.submit(prepared)
+            self._listeners[listener.number] = listener
+        except OmniError as error:
+            listener.tell(error)
+
+    def _leave(self, engine: Engine, listener: _Listener) -> None:
+        if listener.number is not None and self._listeners.pop(listener.number, None) is not None:
+            engine.cancel(listener.number)
+
+    def _run(self) -> None:
+        engine = self._engine
+        assert engine is not None
+        while True:
+            while not engine.busy or not self._commands.empty():
+                command = self._commands.get()
+                if command is None:
+                    return
+                command()
+            for number, event in engine.step():
+                listener = self._listeners.get(number)
+                if listener is not None:
+                    listener.tell(event)
+                    if isinstance(event, Done | OmniError):
+                        del self._listeners[number]

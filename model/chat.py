@@ -1,0 +1,66 @@
+"""The prompt of the embedded model: the body's own chat template, with memory of earlier turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+from model.request import InvalidRequest, Turn
+
+SYSTEM_PROMPT = "You are a friendly voice assistant. Answer in one or two short spoken sentences."
+END_OF_TURN = "<|im_end|>"
+
+
+class ChatPrompt:
+    """ChatML, as SmolLM2 was trained on: `<|im_start|>role\\ncontent<|im_end|>\\n` a message."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        end = tokenizer.token_to_id(END_OF_TURN)
+        if end is None:
+            raise ValueError(f"the tokenizer has no {END_OF_TURN} token: it is not the embedded model's")
+        self.end: int = end
+
+    def _message(self, role: str, content: str) -> list[int]:
+        # nobody may close a turn or open one by what they say
+        content = content.replace("<|", "< |")
+        ids: list[int] = self.tokenizer.encode(f"<|im_start|>{role}\n{content}{END_OF_TURN}\n").ids
+        return ids
+
+    def encode(self, question: str, system_prompt: str | None, history: Sequence[Turn], room: int) -> list[int]:
+        """Token ids of the whole prompt, at most `room`; the oldest turns are left out when they do not fit.
+
+        Raises `InvalidRequest` when the question alone does not fit.
+        """
+        head = self._message("system", SYSTEM_PROMPT if system_prompt is None else system_prompt)
+        tail = self._message("user", question) + self.tokenizer.encode("<|im_start|>assistant\n").ids
+        room -= len(head) + len(tail)
+        if room < 0:
+            raise InvalidRequest(f"the question is {-room} tokens too long for the model's window; shorten it")
+        remembered: list[int] = []
+        for turn in reversed(history):
+            ids = self._message("user", turn.user) + self._message("assistant", turn.assistant)
+            if len(remembered) + len(ids) > room:
+                break
+            remembered = ids + remembered
+        return head + remembered + tail
+
+
+class Detokenizer:
+    """Token ids one by one → pieces of text, never half a character."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._told = ""
+
+    def push(self, token: int) -> str:
+        """The text that this token completes; may be empty."""
+        self._ids.append(token)
+        text = self._tokenizer.decode(self._ids)
+        if text.endswith("\ufffd"):
+            return ""
+        piece = text[len(self._told) :]
+        self._told = text
+        return piece

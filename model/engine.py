@@ -1,0 +1,346 @@
+"""Many answers at once: continuous batching over preallocated slots.
+
+One `step()` moves every answer on by one position: a slice of the prompt of whoever is new, one body step for all
+rows that are being written, one TTS-adapter step for all rows that are being spoken, and the codec for whoever has a
+chunk due. Answers join, leave and are cancelled between steps; none changes what another one says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from model.answer import AdapterAnswer, Answer, BodyAnswer, BodyRow
+from model.chat import Detokenizer
+from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
+from model.request import Done, EngineFull, Event, GenerationFailed, Heard, InvalidRequest, OmniError, Request
+from model.sampling import Sampler, SamplingParams, sample
+from model.vocabulary import DELAY, Task, build_prompt
+
+if TYPE_CHECKING:
+    from model.omni import MiniOmni
+
+PREFILL_POSITIONS = 48
+"""Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
+LONGEST_AUDIO_SECONDS = 30
+EAR_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request whose audio has been heard. `Engine.prepare` makes it, in any thread."""
+
+    request: Request
+    task: Task
+    question: str | None = None
+    """What was typed or heard; None where the model keeps no transcript."""
+    text_ids: tuple[int, ...] | None = None
+    """The question already in tokens; for the embedded model, the whole prompt."""
+    features: Tensor | None = None
+    """Encoder states (1, frames, ears_width), for the published route."""
+    no_speech: bool = False
+
+
+class Engine:
+    """Answers requests of one model, up to `max_slots` at once; up to `max_queue` more wait their turn."""
+
+    def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
+        self.omni = omni
+        self.max_slots, self.max_queue = max_slots, max_queue
+        self.window = window or min(1024, omni.config.window)
+        rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
+        self._cache = omni.network.new_cache(rows, self.window)
+        self._free = list(range(rows))
+        self._speech_cache = omni.adapter.new_cache(max_slots) if omni.adapter else None
+        self._free_speech = list(range(max_slots))
+        self._queue: deque[tuple[int, Prepared]] = deque()
+        self._answers: dict[int, Answer] = {}
+        self._number = 0
+        self._failed: list[tuple[int, Event | OmniError]] = []
+
+    # -- requests -------------------------------------------------------------------------------------------------
+    def prepare(self, request: Request) -> Prepared:
+        """Check a request and hear its audio. Needs no turn of the engine: it may run in another thread.
+
+        Raises `InvalidRequest` for what cannot be answered as it is.
+        """
+        task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
+        if task.hears and request.audio is None:
+            raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
+        if not task.hears and not (request.text or "").strip():
+            raise InvalidRequest(f"task {task.value} needs text that is not empty")
+        if not task.hears or request.audio is None:
+            return Prepared(request, task, question=request.text)
+        audio = request.audio
+        if audio.ndim != 1 or not len(audio):
+            raise InvalidRequest(f"audio has shape {audio.shape}, wanted (samples,), at least one")
+        if len(audio) > LONGEST_AUDIO_SECONDS * EAR_RATE:
+            seconds = len(audio) / EAR_RATE
+            raise InvalidRequest(f"the question lasts {seconds:.1f} s, at most {LONGEST_AUDIO_SECONDS} s can be heard")
+        if self.omni.config.audio_route == "body":
+            if self.omni.features is None:
+                raise InvalidRequest("this model was opened without ears (small.pt); ask it by text")
+            return Prepared(request, task, features=self.omni.features(audio))
+        if self.omni.ears is None:
+            raise InvalidRequest("this model was opened without ears; ask it by text")
+        hearing = self.omni.ears.hear(audio)
+        return Prepared(request, task, question=hearing.text, no_speech=hearing.no_speech or not hearing.text.strip())
+
+    def submit(self, prepared: Prepared) -> int:
+        """Queue a prepared request; its events come from `step` under the number that is returned.
+
+        Raises `EngineFull` when the queue is full.
+        """
+        if len(self._queue) >= self.max_queue + max(0, self.max_slots - len(self._answers)):
+            raise EngineFull(f"{len(self._answers)} answers are in progress and {len(self._queue)} wait; try again later")
+        self._number += 1
+        self._queue.append((self._number, prepared))
+        return self._number
+
+    def cancel(self, number: int) -> None:
+        """Forget a request, wherever it is; its slots are free at once. Unknown numbers are ignored."""
+        self._queue = deque(item for item in self._queue if item[0] != number)
+        answer = self._answers.pop(number, None)
+        if answer is not None:
+            self._release(answer, all_rows=True)
+
+    @property
+    def busy(self) -> bool:
+        """There is something to do."""
+        return bool(self._answers or self._queue)
+
+    @property
+    def active(self) -> int:
+        """Answers in progress."""
+        return len(self._answers)
+
+    # -- one step -------------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, Event | OmniError]]:
+        """Move every answer on; returns what they have to tell, in order. An answer's last event is `Done` or an
+        error."""
+        told = self._admit()
+        self._prefill()
+        self._write()
+        self._speak()
+        for number, answer in list(self._answers.items()):
+            told += [(number, event) for event in answer.events]
+            answer.events = []
+            self._release(answer)
+            if answer.done:
+                del self._answers[number]
+        told += self._failed
+        self._failed = []
+        return told
+
+    def _fail(self, answer: Answer, error: Exception) -> None:
+        for number, other in list(self._answers.items()):
+            if other is answer:
+                self._failed.append((number, as_omni_error(error)))
+                del self._answers[number]
+                self._release(answer, all_rows=True)
+
+    def _release(self, answer: Answer, all_rows: bool = False) -> None:
+        if all_rows:
+            answer.released += [row.slot for row in answer.rows]
+            answer.rows = []
+        self._free += answer.released
+        answer.released = []
+        if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
+            self._free_speech.append(answer.speech_slot)
+            answer.speech_slot = None
+
+    def _admit(self) -> list[tuple[int, Event | OmniError]]:
+        told: list[tuple[int, Event | OmniError]] = []
+        while self._queue and len(self._answers) < self.max_slots:
+            number, prepared = self._queue[0]
+            rows = 2 if self._parallel(prepared) else 1
+            if len(self._free) < rows:
+                break
+            self._queue.popleft()
+            if prepared.request.audio is not None and prepared.question is not None:
+                told.append((number, Heard(prepared.question)))
+            if prepared.no_speech:
+                told.append((number, Done("no_speech", "", 0.0, 0, 0)))
+                continue
+            try:
+                self._answers[number] = self._begin(prepared, rows)
+            except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is
+                told.append((number, as_omni_error(error)))
+        return told
+
+    def _parallel(self, prepared: Prepared) -> bool:
+        return self.omni.config.audio_route == "body" and prepared.task is Task.A1A2 and self.omni.batch_parallel
+
+    def begin(self, prepared: Prepared) -> Answer:
+        """Start an answer at once, past the queue, and hand it out: for those who want its tokens."""
+        self._number += 1
+        answer = self._answers[self._number] = self._begin(prepared, 2 if self._parallel(prepared) else 1)
+        return answer
+
+    def _begin(self, prepared: Prepared, rows: int) -> Answer:
+        request, omni = prepared.request, self.omni
+        speaks = prepared.task.speaks
+        audio_sampling = request.audio_sampling or (omni.adapter.default_sampling if omni.adapter else request.sampling)
+        if audio_sampling.seed is None and request.sampling.seed is not None:
+            audio_sampling = SamplingParams(
+                audio_sampling.temperature, audio_sampling.top_k, audio_sampling.top_p, request.sampling.seed + 1
+            )
+        waiting = self._prompts(prepared, rows)
+        longest = self.window - max(len(w) for w in waiting)
+        if longest < 1:
+            raise InvalidRequest(f"the question needs {self.window - longest} positions of {self.window}; shorten it")
+        body_rows = [
+            BodyRow(slot, w, writes=index == rows - 1, speaks=speaks and index == 0 and omni.adapter is None)
+            for index, (slot, w) in enumerate(zip(self._free[:rows], waiting, strict=True))
+        ]
+        shared = {
+            "rows": body_rows,
+            "text_sampler": Sampler(request.sampling),
+            "audio_sampler": Sampler(audio_sampling),
+            "detokenizer": Detokenizer(omni.tokenizer) if omni.tokenizer else None,
+            "stream": omni.mouth.stream() if speaks and omni.mouth else None,
+            "max_tokens": min(request.max_tokens, longest),
+            "max_steps": self._max_steps(request, longest),
+        }
+        answer: Answer
+        if omni.adapter is None:
+            answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)
+        else:
+            assert omni.chat is not None
+            planner = omni.adapter.planner() if speaks else None
+            slot = self._free_speech.pop(0) if speaks else None
+            answer = AdapterAnswer(omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, **shared)
+        self._free = self._free[rows:]
+        return answer
+
+    def _max_steps(self, request: Request, positions: int) -> int:
+        steps = max(1, round(request.max_seconds * SAMPLE_RATE / SAMPLES_PER_FRAME)) + DELAY
+        return steps if self.omni.adapter else min(steps, positions)
+
+    def _prompts(self, prepared: Prepared, rows: int) -> list[Tensor]:
+        """Embeddings (positions, width) that each row starts from."""
+        request, omni = prepared.request, self.omni
+        if omni.chat is not None:
+            room = self.window - min(request.max_tokens, self.window // 4)
+            ids = prepared.text_ids or omni.chat.encode(
+                prepared.question or "", request.system_prompt, request.history, room
+            )
+            return [omni.network.embed(torch.tensor(ids))]
+        tasks = [Task.A1A2, Task.A1T2] if rows == 2 else [prepared.task]
+        if prepared.features is not None:
+            frames = prepared.features.shape[1]
+            prompts = [build_prompt(omni.config.vocabulary, task, frames) for task in tasks]
+            return [omni.network.embed_prompt(prompt, prepared.features)[0] for prompt in prompts]
+        ids = prepared.text_ids or omni.encode_text(request.text or "")
+        return [
+            omni.network.embed_prompt(build_prompt(omni.config.vocabulary, task, text=torch.tensor(ids)))[0]
+            for task in tasks
+        ]
+
+    # -- the body -------------------------------------------------------------------------------------------------
+    def _prefill(self) -> None:
+        """Run the next slice of the first prompt that is waiting."""
+        for answer in self._answers.values():
+            rows = answer.rows
+            if rows and len(rows[0].waiting) > 1:
+                count = min(PREFILL_POSITIONS, len(rows[0].waiting))
+                self._run([(answer, row) for row in rows], count)
+                return
+
+    def _write(self) -> None:
+        """One position of every row that is past its prompt."""
+        pairs = [
+            (answer, row)
+            for answer in self._answers.values()
+            if not self._far_ahead(answer)
+            for row in answer.rows
+            if len(row.waiting) == 1
+        ]
+        if pairs:
+            self._run(pairs, 1)
+
+    @staticmethod
+    def _far_ahead(answer: Answer) -> bool:
+        """Writing may rest: much more is written than spoken, others need the time."""
+        return isinstance(answer, AdapterAnswer) and answer.planner is not None and answer.planner.backlog > 60
+
+    def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int) -> None:
+        """`count` waiting positions of each row through the body; rows that have no more waiting predict."""
+        rows = [row for _, row in pairs]
+        embedded = torch.stack([row.waiting[:count] for row in rows])
+        positions = torch.stack([torch.arange(row.position, row.position + count) for row in rows])
+        slots = torch.tensor([row.slot for row in rows])
+        hidden = self.omni.network(embedded, positions, slots, self._cache)[:, -1]
+        for row in rows:
+            row.waiting = row.waiting[count:]
+            row.position += count
+        done = [index for index, row in enumerate(rows) if not len(row.waiting)]
+        if done:
+            self._predict([pairs[index] for index in done], hidden[done])
+
+    def _predict(self, pairs: Sequence[tuple[Answer, BodyRow]], hidden: Tensor) -> None:
+        network = self.omni.network
+        written = [index for index, (_, row) in enumerate(pairs) if row.writes]
+        spoken = [index for index, (_, row) in enumerate(pairs) if row.speaks]
+        text, audio = {}, {}
+        if written:
+            logits = network.text_logits(hidden[written])
+            text = dict(zip(written, sample(logits, [pairs[i][0].text_sampler for i in written]).tolist(), strict=True))
+        if spoken:
+            logits = network.audio_logits(hidden[spoken])
+            audio = dict(zip(spoken, sample(logits, [pairs[i][0].audio_sampler for i in spoken]), strict=True))
+        answers = list({id(answer): answer for answer, _ in pairs}.values())
+        for index, (answer, row) in enumerate(pairs):
+            answer.after_body(row, text.get(index), audio.get(index))
+        for answer in answers:
+            try:
+                answer.advance()
+            except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
+                self._fail(answer, error)
+
+    # -- the TTS adapter ------------------------------------------------------------------------------------------
+    def _speak(self) -> None:
+        """One decoder step of every answer whose next step is planned."""
+        adapter = self.omni.adapter
+        if adapter is None or self._speech_cache is None:
+            return
+        rows: list[AdapterAnswer] = []
+        conditions = []
+        for answer in list(self._answers.values()):
+            if not isinstance(answer, AdapterAnswer):
+                continue
+            try:
+                if answer.ready_to_speak and answer.planner is not None:
+                    conditions.append(answer.planner.condition(answer.step))
+                    rows.append(answer)
+            except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
+                self._fail(answer, error)
+        if not rows:
+            return
+        logits = adapter.step(
+            torch.stack(conditions),
+            torch.stack([answer.previous for answer in rows]),
+            torch.tensor([answer.step for answer in rows]),
+            torch.tensor([answer.speech_slot for answer in rows]),
+            self._speech_cache,
+        )
+        for answer, tokens in zip(rows, sample(logits, [answer.audio_sampler for answer in rows]), strict=True):
+            try:
+                answer.after_speech(tokens)
+            except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
+                self._fail(answer, error)
+
+
+def as_omni_error(error: Exception) -> OmniError:
+    """Errors made on purpose as they are; anything else as `GenerationFailed`, with its cause."""
+    if isinstance(error, OmniError):
+        return error
+    failed = GenerationFailed(f"this answer could not be made ({type(error).__name__}: {error}); ask again")
+    failed.__cause__ = error
+    return failed
