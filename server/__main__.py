@@ -7,7 +7,6 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.serving import serve
 from server.settings import Settings
 
 
@@ -21,6 +20,7 @@ def main() -> int:
             print(f"python -m server: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
         return 2
     from model.async_engine import AsyncEngine  # after the settings: `--help` need not wait for torch
+    from server.serving import serve
 
     engine = AsyncEngine(settings.model, max_slots=settings.slots, max_queue=settings.queue)
     return serve(settings, engine)

@@ -70,7 +70,7 @@ class Conversation:
         for start in range(0, len(samples), _SLICE_SAMPLES):
             self._perform(self.session.receive_audio(samples[start : start + _SLICE_SAMPLES]))
             await asyncio.sleep(0)
-        self._watch_gap()
+        self._watch_gap(len(samples) / SAMPLE_RATE)
         await self.outbox.wait_for_room(answer=False)
 
     async def receive_text(self, text: str) -> None:
@@ -186,14 +186,17 @@ class Conversation:
         else:
             self._idle.set()
 
-    def _watch_gap(self) -> None:
-        """A client whose microphone falls silent by sending nothing has ended its turn as well."""
+    def _watch_gap(self, piece_s: float) -> None:
+        """A client whose microphone falls silent by sending nothing has ended its turn as well. One that sends
+        seconds at a time is given that much longer.
+        """
         if self._gap:
             self._gap.cancel()
             self._gap = None
         if self.session.turn_open:
             loop = asyncio.get_running_loop()
-            self._gap = loop.call_later(self._gap_commit_s, lambda: self._perform(self.session.commit()))
+            gap_s = self._gap_commit_s + min(piece_s, self._gap_commit_s)
+            self._gap = loop.call_later(gap_s, lambda: self._perform(self.session.commit()))
 
     def _report(self, event: SessionEvent) -> None:
         said = {"text": event.text} if self._log_text and isinstance(event, (QuestionHeard, ResponseDone)) else {}

@@ -62,6 +62,10 @@ def native_router(service: Service) -> APIRouter:
             finally:
                 await service.leave(session_id, conversation)
 
+    @router.websocket("/{path:path}")
+    async def elsewhere(websocket: WebSocket) -> None:
+        await websocket.close()  # before accept: HTTP 403
+
     return router
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,12 +81,18 @@ async def running(
     config = uvicorn.Config(
         app, port=0, log_config=None, ws_max_size=4 << 20, ws_per_message_deflate=False, timeout_graceful_shutdown=1
     )
-    server = uvicorn.Server(config)
+    started = asyncio.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    server = Server(config)
     task = asyncio.create_task(server.serve())
     service: Service = app.state.service
     try:
-        while not server.started:
-            await asyncio.sleep(0)
+        await started.wait()
         if until_ready:
             assert await service.wait_ready(60)
         host, port = server.servers[0].sockets[0].getsockname()[:2]
@@ -108,8 +115,8 @@ class Client:
         await self.send("start", **fields)
         return await self.next("ready")
 
-    async def receive(self) -> dict[str, Any] | bytes:
-        async with asyncio.timeout(20):
+    async def receive(self, timeout_s: float = 20) -> dict[str, Any] | bytes:
+        async with asyncio.timeout(timeout_s):
             message = await self.socket.recv()
         return message if isinstance(message, bytes) else json.loads(message)
 

@@ -143,6 +143,14 @@ async def test_origins(origin: str | None, allowed: bool) -> None:
             assert server.service.sessions == 0
 
 
+async def test_other_paths_take_no_websocket() -> None:
+    async with running(ScriptedGenerator()) as server:
+        with pytest.raises(InvalidStatus) as refused:
+            async with client(server.url + "/elsewhere"):
+                pass
+        assert refused.value.response.status_code == 403
+
+
 def test_origin_rules() -> None:
     assert origin_allowed("http://talk.example:8000", "talk.example:8000", ())
     assert origin_allowed("https://TALK.example", "talk.example", ())

@@ -48,7 +48,7 @@ async def test_a_signal_lets_the_answer_end_and_exits_with_0(number: signal.Sign
     assert time.monotonic() - began < 10
 
 
-async def test_a_bad_setting_exits_with_2_and_names_the_flag() -> None:
+def test_a_bad_setting_exits_with_2_and_names_the_flag() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "server", "--port", "99999"], capture_output=True, text=True, check=False
     )

@@ -1,0 +1,176 @@
+"""`python -m server` with the embedded model: real speech in, real speech out, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.server.harness import Client, client, kinds, pcm
+
+QUIET = np.zeros(12_800, np.float32)
+
+
+@dataclass
+class ServerProcess:
+    """A server of its own process; its log is read to the end by a thread."""
+
+    process: subprocess.Popen[str]
+    log: list[str] = field(default_factory=list)
+    address: str = ""
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self.address}/ws"
+
+    def read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if found := re.search(r"running on http://([\d.:]+)", line):
+                self.address = found[1]
+            if '"ready"' in line or self.process.poll() is not None:
+                self.ready.set()
+        self.ready.set()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "--port", "0", "--log-format", "json"], stderr=subprocess.PIPE, text=True
+    )
+    running = ServerProcess(process)
+    threading.Thread(target=running.read_log, daemon=True).start()
+    try:
+        assert running.ready.wait(240), "the model did not become ready"
+        assert process.poll() is None, "".join(running.log)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def sound_of(messages: list[object]) -> np.ndarray:
+    return np.frombuffer(b"".join(m for m in messages if isinstance(m, bytes)), "<i2").astype(np.float32) / 32768
+
+
+async def ask(c: Client, question: np.ndarray) -> None:
+    sound = pcm(np.concatenate([QUIET, question, QUIET]))
+    for start in range(0, len(sound), 3200):
+        await c.socket.send(sound[start : start + 3200])
+
+
+async def answer(c: Client) -> list[dict[str, object] | bytes]:
+    """Everything up to the end of the answer; the model may be slow on a busy machine."""
+    messages: list[dict[str, object] | bytes] = []
+    while not (messages and isinstance(messages[-1], dict) and messages[-1]["type"] == "response_done"):
+        messages.append(await c.receive(timeout_s=120))
+    return messages
+
+
+async def test_a_spoken_question_is_heard_and_answered_aloud(server: ServerProcess, question: np.ndarray) -> None:
+    async with client(server.url) as c:
+        await c.start()
+        await ask(c, question)
+        messages = await answer(c)
+    assert kinds(messages)[:4] == ["speech_started", "speech_stopped", "heard", "response_started"]
+    heard = next(m for m in messages if isinstance(m, dict) and m["type"] == "heard")
+    assert "capital of france" in str(heard["text"]).lower()
+    end = messages[-1]
+    assert isinstance(end, dict)
+    assert end["reason"] == "stop"
+    assert "Paris" in str(end["text"])
+    sound = sound_of(list(messages))
+    assert len(sound) == pytest.approx(float(str(end["audio_ms"])) * 24, abs=24)
+    assert len(sound) > 24_000 * 0.03 * len(str(end["text"])), "as long as its text takes to say"
+    assert 0.01 < float(np.sqrt(np.mean(sound**2))) < 0.5
+
+
+async def test_a_typed_question_in_the_same_conversation(server: ServerProcess, question: np.ndarray) -> None:
+    async with client(server.url) as c:
+        await c.start()
+        await c.send("text", text="Name a large animal.")
+        first = (await answer(c))[-1]
+        await c.send("text", text="Name another.")
+        second = (await answer(c))[-1]
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert first["text"]
+    assert second["text"]
+    assert (first["heard"], second["heard"]) == ("Name a large animal.", "Name another.")
+
+
+async def test_two_answers_at_once_equal_each_alone(server: ServerProcess) -> None:
+    async def asked(text: str) -> list[dict[str, object] | bytes]:
+        async with client(server.url) as c:
+            await c.start()
+            await c.send("text", text=text)
+            return await answer(c)
+
+    questions = ("What is the capital of France?", "Why is the sky blue?")
+    together = await asyncio.gather(*map(asked, questions))
+    for question, crowd in zip(questions, together, strict=True):
+        alone = await asked(question)
+        assert isinstance(crowd[-1], dict)
+        assert isinstance(alone[-1], dict)
+        assert crowd[-1]["text"] == alone[-1]["text"]
+
+
+async def test_noise_is_not_answered(server: ServerProcess) -> None:
+    async with client(server.url) as c:
+        await c.start()
+        noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) * 0.02
+        await c.socket.send(pcm(noise))
+        await c.send("commit")
+        assert (await c.next("heard"))["no_speech"] is True
+
+
+async def test_an_interruption_frees_the_model(server: ServerProcess) -> None:
+    async with client(server.url) as c:
+        await c.start()
+        await c.send("text", text="Tell me a long story about a dragon.")
+        while not isinstance(await c.receive(timeout_s=120), bytes):
+            pass
+        await c.send("interrupt", played_ms=0)
+        messages = await answer(c)
+        assert [m["type"] for m in messages if isinstance(m, dict)][-2:] == ["interrupted", "response_done"]
+        await c.send("text", text="What is the capital of France?")
+        end = (await answer(c))[-1]
+        assert isinstance(end, dict)
+        assert end["reason"] == "stop"
+
+
+async def test_figures_of_a_real_conversation(server: ServerProcess) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        ready = await http.get(f"http://{server.address}/ready")
+        figures = (await http.get(f"http://{server.address}/metrics")).text
+    assert ready.json() == {"ready": True, "model": "smol-omni"}
+    assert re.search(r'omni_answers_total\{reason="stop"\} [1-9]', figures)
+    assert re.search(r"omni_first_audio_seconds_count [1-9]", figures)
+
+
+async def test_sigterm_lets_the_answer_end_and_exits_with_0(server: ServerProcess) -> None:
+    async with client(server.url) as c:
+        await c.start()
+        await c.send("text", text="What is the capital of France?")
+        await c.receive(timeout_s=120)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        end = (await answer(c))[-1]
+        assert isinstance(end, dict)
+        assert end["reason"] in ("stop", "interrupted")  # cut off only where 8 s are not enough
+    returned = await asyncio.to_thread(server.process.wait, 20)
+    assert time.monotonic() - began < 12
+    assert returned == 0, "".join(server.log[-20:])
