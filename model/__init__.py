@@ -1,0 +1,22 @@
+"""Mini-Omni: hears, thinks and speaks. Features in, text tokens and audio frames out."""
+
+from model.engine import Engine
+from model.omni import MiniOmni
+from model.request import AudioChunk, Done, Event, Heard, OmniError, Request, TextDelta, Turn
+from model.sampling import SamplingParams
+from model.vocabulary import Task
+
+__all__ = [
+    "AudioChunk",
+    "Done",
+    "Engine",
+    "Event",
+    "Heard",
+    "MiniOmni",
+    "OmniError",
+    "Request",
+    "SamplingParams",
+    "Task",
+    "TextDelta",
+    "Turn",
+]

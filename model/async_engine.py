@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,7 @@ class AsyncEngine:
         """Requests being heard, queued or answered."""
         return self._asked
 
-    async def generate(self, request: Request) -> AsyncIterator[Event]:
+    async def generate(self, request: Request) -> AsyncGenerator[Event, None]:
         """Answer one request. Raises `InvalidRequest`, `EngineFull` or `GenerationFailed`."""
         engine = self._engine
         if engine is None or self._thread is None:

@@ -8,7 +8,9 @@ from tokenizers import Tokenizer
 
 from model.request import InvalidRequest, Turn
 
-SYSTEM_PROMPT = "You are a friendly voice assistant. Answer in one or two short spoken sentences."
+SYSTEM_PROMPT = (
+    "You are a kind and helpful voice assistant named Omni. Give short, clear answers in plain English."
+)
 END_OF_TURN = "<|im_end|>"
 
 

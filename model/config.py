@@ -71,7 +71,7 @@ class OmniConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> OmniConfig:
-        known = dict(fields)
+        known = {name: value for name, value in fields.items() if name != "model_type"}
         for name, kind in (("vocabulary", Vocabulary), ("tts_adapter", TtsAdapterConfig), ("mouth", MouthConfig)):
             if known.get(name) is not None:
                 known[name] = kind(**known[name])

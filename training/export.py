@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from model.config import smol_omni
 from model.tts_adapter import TtsAdapter
 from model.wheels import SMOLLM2_GGUF
 from training.codec import load_codec
@@ -41,13 +41,7 @@ def main() -> None:
             book.copy_(quantizer.codebook.weight)
     save_file(half(codec.mouth), options.out / "mouth.safetensors")
     save_file(half(adapter), options.out / "tts_adapter.safetensors")
-    config = {
-        "model_type": "smol-omni",
-        "body": "SmolLM2-135M-Instruct",
-        "ears": "whisper-base",
-        "tts_adapter": dataclasses.asdict(adapter.config),
-        "mouth": dataclasses.asdict(codec.mouth.config),
-    }
+    config = {"model_type": "smol-omni", **smol_omni(adapter.config, codec.mouth.config).to_dict()}
     (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if not (options.out / "tokenizer.json").exists():
         path = SMOLLM2_GGUF.locate()
