@@ -19,10 +19,17 @@ def main() -> int:
             name = "-".join(map(str, problem["loc"])).replace("_", "-")
             print(f"python -m server: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
         return 2
-    from model.async_engine import AsyncEngine  # after the settings: `--help` need not wait for torch
+    import torch  # after the settings: `--help` need not wait for it
+
+    from model.async_engine import AsyncEngine
     from server.serving import serve
 
-    engine = AsyncEngine(settings.model, max_slots=settings.slots, max_queue=settings.queue)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    engine = AsyncEngine(
+        settings.model, settings.slots, settings.queue, device, settings.dtype, threads=settings.threads or None
+    )
     return serve(settings, engine)
 
 
