@@ -152,7 +152,7 @@ class Visit:
 
 @pytest.fixture
 def visit() -> Iterator[Visit]:
-    """No page may leave an error in the console: scripts that fail, files that are missing, a broken security policy."""
+    """No page may leave an error in the console: a script that fails, a missing file, a broken security policy."""
     visits = Visit()
     yield visits
     for context in visits.contexts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from types import TracebackType
 from typing import Any
 
 import uvicorn
@@ -53,7 +52,8 @@ class LiveServer:
 
     def stop(self) -> None:
         """Close every connection and end; `start()` listens on the same port again."""
-        assert self._server and self._thread
+        assert self._server
+        assert self._thread
         self._server.should_exit = True
         self._thread.join(30)
         assert not self._thread.is_alive(), "the server did not stop"
@@ -62,7 +62,7 @@ class LiveServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._thread
         if self._thread.is_alive():
             self.stop()

@@ -51,7 +51,7 @@ def test_a_spoken_question_is_answered_and_talked_over(
     (first,) = spoken[-1].history
     assert first.user == QUESTION
     assert 0 < len(first.assistant) < len(ANSWER), "only what was played is remembered"
-    assert np.sqrt(np.mean(spoken[-1].audio**2)) > 0.01
+    assert np.sqrt(np.mean(spoken[-1].audio ** 2)) > 0.01
     browser.close()
 
 

@@ -20,9 +20,11 @@ def page(silent_browser: Browser) -> Iterator[Page]:
     page = silent_browser.new_page()
     page.route(
         "http://localhost/**",
-        lambda route: route.fulfill(path=STATIC / file)
-        if (STATIC / (file := route.request.url.removeprefix("http://localhost/"))).is_file()
-        else route.fulfill(body="<!doctype html>", content_type="text/html"),
+        lambda route: (
+            route.fulfill(path=STATIC / file)
+            if (STATIC / (file := route.request.url.removeprefix("http://localhost/"))).is_file()
+            else route.fulfill(body="<!doctype html>", content_type="text/html")
+        ),
     )
     page.goto("http://localhost/blank")
     yield page
@@ -78,7 +80,7 @@ def test_however_it_is_cut_the_output_is_the_same(page: Page, rates: tuple[int, 
 
 
 def buffer(page: Page, samples: np.ndarray, script: list[list[Any]]) -> dict[str, Any]:
-    """Drive the page's `JitterBuffer` at 48 kHz. Steps: ['push', n], ['read', blocks], ['end'], ['flush'], ['begin']."""
+    """Drive the page's `JitterBuffer` at 48 kHz, by steps such as ['push', samples], ['read', blocks] or ['end']."""
     result: dict[str, Any] = page.evaluate(
         """async ([samples, script]) => {
           const { JitterBuffer } = await import('/audio/jitter-buffer.js');
@@ -130,8 +132,8 @@ def test_running_short_fades_and_goes_on_from_the_same_sample(page: Page) -> Non
     assert got["position"] == len(SOUND)
     assert np.abs(np.diff(got["output"])).max() < STEEPEST + 0.02, "no click where it stopped or went on"
     after = got["output"][200 * 128 :]
-    begin = next(at for at in range(9600 - 600, 9600) if np.allclose(after[400:4000], SOUND[at + 400 : at + 4000], atol=1e-6))
-    assert begin <= 9600, "nothing is left out"
+    begins = [at for at in range(9000, 9600) if np.allclose(after[400:4000], SOUND[at + 400 : at + 4000], atol=1e-6)]
+    assert begins, "nothing is left out"
 
 
 def test_a_flush_fades_within_10_ms_and_forgets_the_rest(page: Page) -> None:
