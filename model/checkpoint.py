@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,29 @@ class CheckpointError(OmniError):
     code = "checkpoint_error"
 
 
-def choose_dtype(dtype: torch.dtype | str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where it is multiplied fast (any GPU; processors with AVX-512 BF16 or AMX), else float32."""
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype == "auto":
-        fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if dtype not in named:
-        raise CheckpointError(f"dtype {dtype!r} is unknown; choose auto, {', '.join(named)}")
-    return named[dtype]
+@dataclass(frozen=True)
+class Precision:
+    """How weights are held: their dtype, and whether the body's are int8 with bfloat16 activations."""
+
+    dtype: torch.dtype
+    int8: bool = False
+    fused: bool = False
+
+    @classmethod
+    def of(cls, name: torch.dtype | str, device: torch.device) -> Precision:
+        """`auto` is int8 on a CPU and bfloat16 on a GPU; a `torch.dtype` keeps the body as `transformers` made it."""
+        if isinstance(name, torch.dtype):
+            return cls(name)
+        if name == "auto":
+            name = "int8" if device.type == "cpu" else "bfloat16"
+        known = {
+            "float32": cls(torch.float32),
+            "bfloat16": cls(torch.bfloat16, fused=True),
+            "int8": cls(torch.bfloat16, int8=True, fused=True),
+        }
+        if name not in known:
+            raise CheckpointError(f"dtype {name!r} is unknown; choose auto, {', '.join(known)}")
+        return known[name]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -86,9 +99,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return fields
 
 
-def open_own(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniOmni:
+def open_own(folder: Path, device: torch.device, precision: Precision) -> MiniOmni:
     """Our layout: `config.json`, `tokenizer.json`, and a safetensors file for each trained part."""
     config = OmniConfig.from_dict(read_config(folder))
+    dtype = precision.dtype
     network = build_network(config, dtype)
     if config.body_weights is not None:
         state = smollm2_state_dict(dtype)
@@ -99,6 +113,8 @@ def open_own(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniOmni
         fill(network, read_tensors(folder / "network.safetensors"), folder / "network.safetensors")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").is_file() else None
     omni = MiniOmni(config, network.to(device), tokenizer)
+    if precision.fused:
+        network.fuse(precision.int8)
     if config.tts_adapter is not None:
         adapter = TtsAdapter(config.tts_adapter)
         fill(adapter, read_tensors(folder / "tts_adapter.safetensors"), folder / "tts_adapter.safetensors")
@@ -125,4 +141,4 @@ def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
 def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype | str) -> MiniOmni:
     """Open a model in either layout; None: the embedded one."""
     folder = EMBEDDED if path is None else Path(path)
-    return open_own(folder, device, choose_dtype(dtype, device))
+    return open_own(folder, device, Precision.of(dtype, device))

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel
 
 from model.cache import LayersFrom, SlotCache
 from model.config import OmniConfig
+from model.fused import FUSED_TYPES, FusedBody, Projection
 from model.vocabulary import AUDIO_LAYERS, Prompt
 
 
@@ -74,6 +75,21 @@ class OmniNetwork(nn.Module):
             hidden = int(config.body["intermediate_size"])
             self.adapter = WhisperAdapter(config.ears_width, hidden, config.width)
         self.post_adapter = PostAdapter(config) if config.post_adapter_layers else None
+        self._fused: FusedBody | None = None
+        self._text_head: Projection | None = None
+
+    def fuse(self, int8: bool = False) -> None:
+        """Make the body quick for serving. Its weights move into `FusedBody`: the network can no longer be saved.
+
+        Does nothing for bodies that cannot be fused, or with a post-adapter, which reads what `FusedBody` skips.
+        """
+        if self.config.body["model_type"] not in FUSED_TYPES or self.post_adapter is not None:
+            return
+        self._fused = FusedBody(self.body, self.config, int8)
+        self.body = nn.Identity()
+        if int8:
+            weight = self.table.weight if self.head is None else self.head.weight
+            self._text_head = Projection(weight[: self.config.vocabulary.text_size], int8=True)
 
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
@@ -110,6 +126,8 @@ class OmniNetwork(nn.Module):
 
         With a post-adapter, its hidden states come after the body's in the last dimension.
         """
+        if self._fused is not None:
+            return self._fused(embedded, positions, rows, cache)
         mask = cache.select(rows, positions)
         if self.post_adapter is None:
             return self._run(self.body, embedded, positions, mask, cache)
@@ -133,6 +151,8 @@ class OmniNetwork(nn.Module):
     # -- out ------------------------------------------------------------------------------------------------------
     def text_logits(self, hidden: Tensor) -> Tensor:
         """(…, width) → (…, text_size), float32."""
+        if self._text_head is not None:
+            return self._text_head(hidden).float()
         weight = self.table.weight if self.head is None else self.head.weight
         return F.linear(hidden[..., : self.config.width], weight[: self.config.vocabulary.text_size]).float()
 
