@@ -7,6 +7,7 @@ parallel decoding runs a second row that writes the text (paper section 3.3). Th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from model.sampling import Sampler
 from model.tts_adapter import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
 
+_SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
 LONGEST_CHUNK = 8
 """Frames decoded at once at most: 1, 2, 4, 8, 8 … so that the first sound is early and the rest is cheap."""
 
@@ -127,7 +129,13 @@ class Answer:
             self._drop(row)
         reason = "length" if self.limited else "stop"
         self.events.append(
-            Done("length" if reason == "length" else "stop", self.text, samples / SAMPLE_RATE, len(self.text_tokens), frames)
+            Done(
+                "length" if reason == "length" else "stop",
+                self.text,
+                samples / SAMPLE_RATE,
+                len(self.text_tokens),
+                frames,
+            )
         )
         self.done = True
 
@@ -143,7 +151,9 @@ class Answer:
 class BodyAnswer(Answer):
     """The published model: audio tokens are the body's own."""
 
-    def __init__(self, vocabulary: Vocabulary, embed: Callable[[Tensor], Tensor], speaks: bool, **shared: object) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, embed: Callable[[Tensor], Tensor], speaks: bool, **shared: object
+    ) -> None:
         super().__init__(**shared)  # type: ignore[arg-type]
         self._vocabulary, self._embed, self._speaks = vocabulary, embed, speaks
         self.audio_tokens: list[Tensor] = []
@@ -214,6 +224,7 @@ class AdapterAnswer(Answer):
         planner: SpeechPlanner | None,
         speech_slot: int | None,
         pad: int,
+        max_sentences: int | None,
         **shared: object,
     ) -> None:
         self.planner = planner  # before the voice, which asks it
@@ -225,7 +236,7 @@ class AdapterAnswer(Answer):
         self.previous = torch.full((AUDIO_LAYERS,), pad)
         self.audio_tokens: list[Tensor] = []
         self._next: int | None = None
-        self._spoken_before = 0
+        self._max_sentences = max_sentences
 
     def _spoken(self, frames: int) -> int | None:
         if self.planner is None:
@@ -238,19 +249,31 @@ class AdapterAnswer(Answer):
     def advance(self) -> None:
         token = self._next
         assert token is not None
-        if token == self._end or len(self.text_tokens) >= self.max_tokens:
-            self.limited = token != self._end
-            self.text_ended = True
-            for row in list(self.rows):
-                self._drop(row)
-            if self.planner is None:
-                return self.finish()
+        if token == self._end:
+            self._end_text()
+        elif len(self.text_tokens) >= self.max_tokens or self._said_enough(token):
+            self.limited = True
+            self._end_text()
+        else:
+            piece = self._write(token)
+            if self.planner is not None and piece:
+                self.planner.feed(piece)
+            self.rows[0].waiting = self._embed(torch.tensor([token]))
+
+    def _said_enough(self, token: int) -> bool:
+        """All sentences that were asked for are written, and this token begins another."""
+        if self._max_sentences is None or len(_SENTENCE_END.findall(self.text)) < self._max_sentences:
+            return False
+        return self._detokenizer is not None and self._detokenizer.begins_word(token)
+
+    def _end_text(self) -> None:
+        self.text_ended = True
+        for row in list(self.rows):
+            self._drop(row)
+        if self.planner is not None:
             self.planner.finish()
-            return self.finish() if self.planner.frames == 0 else None
-        piece = self._write(token)
-        if self.planner is not None and piece:
-            self.planner.feed(piece)
-        self.rows[0].waiting = self._embed(torch.tensor([token]))
+        if self.planner is None or self.planner.frames == 0:
+            self.finish()
 
     @property
     def ready_to_speak(self) -> bool:
@@ -259,7 +282,8 @@ class AdapterAnswer(Answer):
 
     def after_speech(self, tokens: Tensor) -> None:
         """Take the seven tokens (7,) of this step; layers without a frame are padded."""
-        assert self.planner is not None and self.voice is not None
+        assert self.planner is not None
+        assert self.voice is not None
         frames = self.planner.frames
         frame = self.step - 1 - torch.arange(AUDIO_LAYERS)
         real = frame >= 0 if frames is None else (frame >= 0) & (frame < frames)

@@ -8,9 +8,7 @@ from tokenizers import Tokenizer
 
 from model.request import InvalidRequest, Turn
 
-SYSTEM_PROMPT = (
-    "You are a kind and helpful voice assistant named Omni. Give short, clear answers in plain English."
-)
+SYSTEM_PROMPT = "You are a kind and helpful voice assistant named Omni. Give short, clear answers in plain English."
 END_OF_TURN = "<|im_end|>"
 
 
@@ -66,3 +64,9 @@ class Detokenizer:
         piece = text[len(self._told) :]
         self._told = text
         return piece
+
+    def begins_word(self, token: int) -> bool:
+        """The token opens with white space: what was written before is a whole word."""
+        return self._tokenizer.decode([self._ids[-1], token])[len(self._tokenizer.decode([self._ids[-1]])) :][
+            :1
+        ].isspace()

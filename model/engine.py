@@ -97,7 +97,9 @@ class Engine:
         Raises `EngineFull` when the queue is full.
         """
         if len(self._queue) >= self.max_queue + max(0, self.max_slots - len(self._answers)):
-            raise EngineFull(f"{len(self._answers)} answers are in progress and {len(self._queue)} wait; try again later")
+            raise EngineFull(
+                f"{len(self._answers)} answers are in progress and {len(self._queue)} wait; try again later"
+            )
         self._number += 1
         self._queue.append((self._number, prepared))
         return self._number
@@ -215,7 +217,9 @@ class Engine:
             assert omni.chat is not None
             planner = omni.adapter.planner() if speaks else None
             slot = self._free_speech.pop(0) if speaks else None
-            answer = AdapterAnswer(omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, **shared)
+            answer = AdapterAnswer(
+                omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, request.max_sentences, **shared
+            )
         self._free = self._free[rows:]
         return answer
 

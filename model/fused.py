@@ -65,11 +65,11 @@ class FusedBody:
         self.groups = int(fields.num_key_value_heads)
         self.head_dim = int(getattr(fields, "head_dim", None) or config.width // self.heads)
         self.eps = float(fields.rms_norm_eps)
-        self.layers = [self._layer(layer, int8) for layer in body.layers]  # type: ignore[union-attr]
-        self.norm: Tensor = body.norm.weight.detach()  # type: ignore[union-attr,assignment]
+        self.layers = [self._layer(layer, int8) for layer in body.layers]  # type: ignore
+        self.norm: Tensor = body.norm.weight.detach()  # type: ignore
         self.dtype = self.norm.dtype
         positions = torch.arange(int(fields.max_position_embeddings), device=self.norm.device).float()
-        angles = positions[:, None] * body.rotary_emb.inv_freq.float()  # type: ignore[union-attr,operator]
+        angles = positions[:, None] * body.rotary_emb.inv_freq.float()  # type: ignore
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     @staticmethod

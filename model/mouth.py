@@ -197,9 +197,7 @@ class Mouth(nn.Module):
     def __init__(self, config: MouthConfig) -> None:
         super().__init__()
         self.config = config
-        self.quantizer = ResidualVectorQuantize(
-            config.latent, config.codebook_size, config.codebook_dim, list(STRIDES)
-        )
+        self.quantizer = ResidualVectorQuantize(config.latent, config.codebook_size, config.codebook_dim, list(STRIDES))
         self.decoder = InverseStftDecoder(config)
 
     def latents(self, codes: list[Tensor]) -> Tensor:

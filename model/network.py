@@ -1,4 +1,4 @@
-"""The language model of Mini-Omni: one table, a `transformers` decoder body, heads computed only where they are used."""
+"""The language model of Mini-Omni: one table, a `transformers` decoder body, heads only where they are used."""
 
 from __future__ import annotations
 

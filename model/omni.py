@@ -132,7 +132,9 @@ class MiniOmni:
             raise InvalidRequest(f"task {task.value} needs audio_features (1, T, {self.config.ears_width})")
         if not task.hears and text_ids is None:
             raise InvalidRequest(f"task {task.value} needs text_ids (n,)")
-        length = audio_features.shape[1] if audio_features is not None else len(text_ids if text_ids is not None else ())
+        length = (
+            audio_features.shape[1] if audio_features is not None else len(text_ids if text_ids is not None else ())
+        )
         engine = Engine(self, max_slots=1, window=length + 3 + max_steps)
         engine.omni = self if batch_parallel == self.batch_parallel else self._with(batch_parallel)
         request = Request(sampling=sampling or SamplingParams(), max_tokens=max_steps, max_seconds=1e6)

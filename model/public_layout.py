@@ -51,7 +51,7 @@ def split_qkv(fused: Tensor, config: OmniConfig) -> tuple[Tensor, Tensor, Tensor
 
 def join_qkv(q: Tensor, k: Tensor, v: Tensor, config: OmniConfig) -> Tensor:
     """The inverse of `split_qkv`."""
-    heads, groups, size = _heads(config)
+    _, groups, size = _heads(config)
     parts = [part.reshape(groups, -1, size, *part.shape[1:]) for part in (q, k, v)]
     return torch.cat(parts, 1).reshape(-1, *q.shape[1:]).contiguous()
 

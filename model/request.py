@@ -62,6 +62,8 @@ class Request:
     """For audio tokens; None: the model's default."""
     max_tokens: int = 256
     """Text tokens at most."""
+    max_sentences: int | None = None
+    """Sentences at most, for answers that are listened to; None: as many as the model likes."""
     max_seconds: float = 40.0
     """Seconds of spoken answer at most."""
 

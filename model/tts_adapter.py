@@ -35,7 +35,30 @@ DELAY = LAYERS
 """Frame f is complete after decoder step f + 7: layer j of frame f is predicted at step f + 1 + j."""
 QUARTER_SAMPLES = SAMPLES_PER_FRAME // 4
 _SENTENCE_END = ".?!"
-_TITLES = frozenset("Mr Mrs Ms Dr Prof St Mt Ft Gen Gov Sen Rep Capt Lt Col Sgt Rev Hon Jr Sr".split())
+_TITLES = frozenset(
+    [
+        "Mr",
+        "Mrs",
+        "Ms",
+        "Dr",
+        "Prof",
+        "St",
+        "Mt",
+        "Ft",
+        "Gen",
+        "Gov",
+        "Sen",
+        "Rep",
+        "Capt",
+        "Lt",
+        "Col",
+        "Sgt",
+        "Rev",
+        "Hon",
+        "Jr",
+        "Sr",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -304,11 +327,11 @@ class SpeechDecoder(nn.Module):
         c = self.config
         shape = (slots, c.heads, c.window, c.width // c.heads)
         like = self.condition.weight
-        return SpeechCache(
-            [like.new_zeros(shape) for _ in self.blocks], [like.new_zeros(shape) for _ in self.blocks]
-        )
+        return SpeechCache([like.new_zeros(shape) for _ in self.blocks], [like.new_zeros(shape) for _ in self.blocks])
 
-    def step(self, conditions: Tensor, previous: Tensor, positions: Tensor, slots: Tensor, cache: SpeechCache) -> Tensor:
+    def step(
+        self, conditions: Tensor, previous: Tensor, positions: Tensor, slots: Tensor, cache: SpeechCache
+    ) -> Tensor:
         """One step of any set of answers: (rows, 8 · width), (rows, 7), (rows,), (rows,) → (rows, 7, codes)."""
         window = self.config.window
         place = positions % window
@@ -356,7 +379,9 @@ class TtsAdapter(nn.Module):
         """Room for `slots` answers, of any length."""
         return self.decoder.new_cache(slots)
 
-    def step(self, conditions: Tensor, previous: Tensor, positions: Tensor, slots: Tensor, cache: SpeechCache) -> Tensor:
+    def step(
+        self, conditions: Tensor, previous: Tensor, positions: Tensor, slots: Tensor, cache: SpeechCache
+    ) -> Tensor:
         """One decoder step of the answers in `slots`.
 
         `conditions` (rows, condition_width) come from each answer's planner, `previous` (rows, 7) are the tokens of
@@ -550,8 +575,10 @@ class SpeechPlanner:
                 return
 
     def _complete(self) -> bool:
-        return self._closed and len(self._frames) * SAMPLES_PER_FRAME >= self._starts[-1] and (
-            len(self._durations) == len(self._phonemes)
+        return (
+            self._closed
+            and len(self._frames) * SAMPLES_PER_FRAME >= self._starts[-1]
+            and (len(self._durations) == len(self._phonemes))
         )
 
     def _certain_steps(self) -> int:

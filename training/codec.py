@@ -156,10 +156,8 @@ class Codec(nn.Module):
     def encode(self, samples: Tensor) -> list[Tensor]:
         """(rows, samples) → three books; the end is padded to a whole frame."""
         padded = F.pad(samples, (0, -samples.shape[-1] % SAMPLES_PER_FRAME))
-        return self.mouth.quantizer(self.normalized(padded))[1]
-
-    def normalized(self, samples: Tensor) -> Tensor:
-        return self.encoder(samples)
+        codes: list[Tensor] = self.mouth.quantizer(self.encoder(padded))[1]
+        return codes
 
     def forward(self, samples: Tensor, bypass: bool = False) -> tuple[Tensor, list[Tensor], Tensor]:
         latent, codes, commitment = self.quantize(self.encoder(samples), bypass)
@@ -182,9 +180,7 @@ class MelLoss(nn.Module):
         loss = ours.new_zeros(())
         for n_fft, _ in self.SIZES:
             window, filters = self.get_buffer(f"window_{n_fft}"), self.get_buffer(f"filters_{n_fft}")
-            a, b = (
-                torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).abs() for x in (ours, theirs)
-            )
+            a, b = (torch.stft(x, n_fft, n_fft // 4, window=window, return_complex=True).abs() for x in (ours, theirs))
             loss = loss + F.l1_loss((filters @ a).clamp(min=1e-5).log(), (filters @ b).clamp(min=1e-5).log())
             loss = loss + 0.15 * F.l1_loss(a, b) / (b.mean() + 1e-5)
         return loss / len(self.SIZES)
@@ -221,7 +217,8 @@ class Discriminator(nn.Module):
             spectrum = torch.stft(samples, n_fft, n_fft // 4, window=window, return_complex=True)
             spectrum = spectrum * (spectrum.abs() + 1e-4).pow(-0.7)
             x = torch.stack([spectrum.real, spectrum.imag], 1)
-            layers = list(net)  # type: ignore[arg-type]
+            assert isinstance(net, nn.ModuleList)
+            layers = list(net)
             for layer in layers[:-1]:
                 x = F.leaky_relu(layer(x), 0.1)
                 features.append(x)
@@ -237,14 +234,16 @@ def perplexity(usage: Tensor) -> float:
 class Crops:
     """Random crops of the speech shards; new shards are picked up as they are written."""
 
-    def __init__(self, folder: Path, held_out: bool = False) -> None:
-        self.folder, self.held_out = folder, held_out
+    def __init__(self, folder: Path, shards: int, held_out: bool = False) -> None:
+        self.folder, self.shards, self.held_out = folder, shards, held_out
         self.seen: set[Path] = set()
         self.audio: list[np.ndarray] = []
         self.refresh()
 
     def refresh(self) -> None:
         for path, recordings in audio_shards(self.folder, self.seen, self.held_out):
+            if len(self.seen) >= self.shards:
+                return
             self.seen.add(path)
             self.audio += recordings
 
@@ -280,75 +279,112 @@ def load_codec(path: Path) -> tuple[Codec, int]:
     return codec.eval(), int(state["step"])
 
 
+Values = dict[str, Tensor]
+
+
+class Reconstruction:
+    """First phase: encoder, books and mouth learn together from what the mouth gives back."""
+
+    def __init__(self, codec: Codec, crops: Crops) -> None:
+        self.codec, self.crops, self.mel = codec, crops, MelLoss()
+
+    def __call__(self, samples: Tensor, step: int) -> tuple[Tensor, list[Tensor], Values]:
+        """→ loss, codes, values to log. The books join after 200 steps, drawn from data."""
+        if step == 200:
+            self.codec.start_books(torch.cat([self.crops.batch(8) for _ in range(6)]))
+        spoken, codes, commitment = self.codec(samples, bypass=step < 200)
+        mel = self.mel(spoken, samples)
+        return 15 * mel + 0.5 * commitment, codes, {"mel": mel.detach(), "commitment": commitment.detach()}
+
+
+class Polish:
+    """Second phase: the codes stay as they are, a discriminator teaches the decoder what real speech looks like."""
+
+    def __init__(self, codec: Codec) -> None:
+        codec.encoder.requires_grad_(False)
+        codec.mouth.quantizer.requires_grad_(False)
+        self.codec, self.mel, self.discriminator = codec, MelLoss(), Discriminator()
+        self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), 4e-4, betas=(0.8, 0.98), weight_decay=1e-3)
+
+    def __call__(self, samples: Tensor, step: int) -> tuple[Tensor, list[Tensor], Values]:
+        """→ loss, codes, values to log; the discriminator takes its own step."""
+        codes = [code.clone() for code in self.codec.encode(samples)]
+        with torch.no_grad():
+            latents = self.codec.mouth.latents(codes)
+        spoken = self.codec.mouth.speak(latents)
+        judged = self._judge(spoken.detach(), samples)
+        mel = self.mel(spoken, samples)
+        scores, features = self.discriminator(spoken)
+        with torch.no_grad():
+            _, real_features = self.discriminator(samples)
+        fooled = torch.stack([-score.mean() for score in scores]).sum()
+        distances = [
+            F.l1_loss(ours, real) / (real.abs().mean() + 1e-3)
+            for ours, real in zip(features, real_features, strict=True)
+        ]
+        matched = torch.stack(distances).mean()
+        values = {"mel": mel, "judged": judged, "fooled": fooled, "matched": matched}
+        return 15 * mel + fooled + 2 * matched, codes, {name: value.detach() for name, value in values.items()}
+
+    def _judge(self, fake: Tensor, real: Tensor) -> Tensor:
+        """One step of the discriminator's hinge loss."""
+        said, wanted = self.discriminator(fake)[0], self.discriminator(real)[0]
+        pairs = zip(said, wanted, strict=True)
+        loss = torch.stack([F.relu(1 + f).mean() + F.relu(1 - r).mean() for f, r in pairs]).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.discriminator.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.detach()
+
+
+@torch.no_grad()
+def held_out_mel(codec: Codec, crops: Crops, loss: MelLoss) -> float:
+    """Mel loss on the same sixteen crops that are never trained on."""
+    state = random.getstate()
+    random.seed(0)
+    samples = crops.batch(16)
+    random.setstate(state)
+    codec.eval()
+    value = float(loss(codec(samples)[0], samples))
+    codec.train()
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("speech", type=Path, help="folder of speech shards")
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--adversarial", action="store_true")
+    parser.add_argument("--rows", type=int, default=8, help="crops of 0.68 s a step")
+    parser.add_argument("--adversarial", action="store_true", help="polish the decoder, codes as they are")
     parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--shards", type=int, default=8, help="speech shards held in memory at most")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     codec, step = load_codec(options.out) if options.out.exists() else (Codec(MouthConfig()), 0)
     codec.train()
-    first = step
-    loss_of_mel, discriminator = MelLoss(), Discriminator()
-    if options.adversarial:
-        for ema in codec.ema:
-            ema.quantizer.requires_grad_(False)
-        codec.encoder.requires_grad_(False)
+    crops, held_out = Crops(options.speech, options.shards), Crops(options.speech, 1, held_out=True)
+    phase = Polish(codec) if options.adversarial else Reconstruction(codec, crops)
     trained = [p for p in codec.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, options.rate, betas=(0.8, 0.98), weight_decay=1e-3)
-    judge = torch.optim.AdamW(discriminator.parameters(), 4e-4, betas=(0.8, 0.98), weight_decay=1e-3)
-    crops, held_out = Crops(options.speech), Crops(options.speech, held_out=True)
     usage = [torch.zeros(codec.mouth.config.codebook_size) for _ in STRIDES]
-    log_path = options.out.with_suffix(".csv")
-    started, running = time.time(), {}
-    with log_path.open("a", newline="") as log_file:
-        log = csv.writer(log_file)
+    started, first = time.time(), step
+    running: dict[str, float] = {}
+    with options.out.with_suffix(".csv").open("a", newline="") as file:
+        log = csv.writer(file)
         while (elapsed := time.time() - started) < options.minutes * 60:
             progress = elapsed / (options.minutes * 60)
             warm = min(1.0, (step - first + 1) / 100)
-            rate = options.rate * warm * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * progress)))
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            samples = crops.batch(options.rows)
-            with torch.set_grad_enabled(True):
-                if options.adversarial:
-                    with torch.no_grad():
-                        codes = codec.encode(samples)
-                    spoken = codec.mouth.speak(codec.mouth.latents([c.clone() for c in codes]))
-                    loss = 15 * loss_of_mel(spoken, samples)
-                    values = {"mel": loss.detach() / 15}
-                    fake, _ = discriminator(spoken.detach())
-                    real, real_features = discriminator(samples)
-                    judged = sum(F.relu(1 + f).mean() + F.relu(1 - r).mean() for f, r in zip(fake, real, strict=True))
-                    judge.zero_grad()
-                    judged.backward()
-                    nn.utils.clip_grad_norm_(discriminator.parameters(), 1.0)
-                    judge.step()
-                    scores, features = discriminator(spoken)
-                    fooled = sum(-score.mean() for score in scores)
-                    matched = sum(
-                        F.l1_loss(a, b.detach()) / (b.detach().abs().mean() + 1e-3)
-                        for a, b in zip(features, real_features, strict=True)
-                    ) / len(features)
-                    loss = loss + fooled + 2 * matched
-                    values |= {"judge": judged.detach(), "fooled": fooled.detach(), "matched": matched.detach()}
-                else:
-                    spoken, codes, commitment = codec(samples, bypass=step < 200)
-                    mel = loss_of_mel(spoken, samples)
-                    loss = 15 * mel + 0.5 * commitment
-                    values = {"mel": mel.detach(), "commitment": commitment.detach()}
+                group["lr"] = options.rate * warm * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+            loss, codes, values = phase(crops.batch(options.rows), step)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             step += 1
-            if step == 200 and not options.adversarial:
-                codec.start_books(torch.cat([crops.batch(8) for _ in range(6)]))
             for book, index in zip(usage, codes, strict=False):
                 book.mul_(0.98).add_(torch.bincount(index.flatten(), minlength=len(book)).float())
             for name, value in values.items():
@@ -358,20 +394,13 @@ def main() -> None:
                 perplexities = [round(perplexity(u)) for u in usage] if codes else []
                 print(f"step {step}, {elapsed:.0f} s, {shown}, perplexity {perplexities}", flush=True)
                 log.writerow([step, round(elapsed), *shown.values(), *perplexities])
-                log_file.flush()
+                file.flush()
             if step % 300 == 0:
                 save(options.out, codec, optimizer, step)
                 crops.refresh()
                 held_out.refresh()
                 if held_out.audio:
-                    codec.eval()
-                    with torch.no_grad():
-                        state = random.getstate()
-                        random.seed(0)
-                        x = held_out.batch(16)
-                        random.setstate(state)
-                        print(f"step {step}, held-out mel {float(loss_of_mel(codec(x)[0], x)):.4f}", flush=True)
-                    codec.train()
+                    print(f"step {step}, held-out mel {held_out_mel(codec, held_out, phase.mel):.4f}", flush=True)
     save(options.out, codec, optimizer, step)
     print(f"done, {step} steps")
 

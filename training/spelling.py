@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import random
 import time
@@ -51,7 +52,9 @@ class Pairs:
         lengths = [len(spell(word)) + 1 for word in words]
         lengths[-1] -= 1
         phonemes = [[self.hibari.vocab[c] for c in group if c in self.hibari.vocab] for group in groups]
-        if min(lengths) < 1 or any(not p or len(p) + repeats(p) > 4 * n for p, n in zip(phonemes, lengths, strict=True)):
+        if min(lengths) < 1 or any(
+            not p or len(p) + repeats(p) > 4 * n for p, n in zip(phonemes, lengths, strict=True)
+        ):
             return None
         return Spelled(spell(sentence), lengths, phonemes)
 
@@ -72,7 +75,7 @@ class Pairs:
 
 def repeats(phonemes: list[int]) -> int:
     """Neighbours that are equal: CTC needs an empty place between them."""
-    return sum(a == b for a, b in zip(phonemes, phonemes[1:], strict=False))
+    return sum(a == b for a, b in itertools.pairwise(phonemes))
 
 
 def collate(pairs: list[Spelled]) -> tuple[Tensor, Tensor]:

@@ -231,10 +231,8 @@ def main() -> None:
             running = parts.detach() if step == first + 1 else running.lerp(parts.detach(), 0.03)
             if step % 50 == 0:
                 shown = [round(float(v), 2) for v in running]
-                print(
-                    f"step {step}, {elapsed:.0f} s, {frames / max(elapsed, 1):.0f} frames/s, {rows.hours:.1f} h, {shown}",
-                    flush=True,
-                )
+                rate = f"{frames / max(elapsed, 1):.0f} frames/s"
+                print(f"step {step}, {elapsed:.0f} s, {rate}, {rows.hours:.1f} h, {shown}", flush=True)
             if step % 250 == 0:
                 rows.refresh()
                 save()

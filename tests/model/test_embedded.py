@@ -42,7 +42,8 @@ def test_typed_answers_equal_those_of_transformers(
 
 
 def test_the_prompt_is_the_bodys_own_chat_template(embedded: MiniOmni) -> None:
-    assert embedded.chat and embedded.tokenizer
+    assert embedded.chat
+    assert embedded.tokenizer
     ids = embedded.chat.encode("Hi", "Be brief.", (Turn("A?", "B."),), 500)
     assert embedded.tokenizer.decode(ids, skip_special_tokens=False) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nA?<|im_end|>\n<|im_start|>assistant\nB.<|im_end|>\n"
@@ -73,7 +74,9 @@ def test_the_oldest_turns_are_dropped_when_the_window_is_full(embedded: MiniOmni
     ids = chat(embedded).encode("And now?", None, history, 300)
     prompt = read(embedded, ids)
     assert len(ids) <= 300
-    assert "Question 39" in prompt and "Question 0," not in prompt and SYSTEM_PROMPT in prompt
+    assert "Question 39" in prompt
+    assert "Question 0," not in prompt
+    assert SYSTEM_PROMPT in prompt
     with pytest.raises(InvalidRequest):
         chat(embedded).encode("word " * 300, None, (), 200)
 
@@ -88,7 +91,8 @@ def test_text_comes_in_whole_characters(embedded: MiniOmni) -> None:
     text = "Cafés naïve — 🌱 ok"
     detokenizer = Detokenizer(embedded.tokenizer)
     pieces = [detokenizer.push(token) for token in embedded.tokenizer.encode(text).ids]
-    assert "".join(pieces) == text and all("\ufffd" not in piece for piece in pieces)
+    assert "".join(pieces) == text
+    assert all("\ufffd" not in piece for piece in pieces)
 
 
 def test_the_fused_body_computes_what_transformers_does(embedded: MiniOmni) -> None:
@@ -127,9 +131,11 @@ def test_a_spoken_answer_to_a_spoken_question(quick: MiniOmni) -> None:
 
     spoken = soxr.resample(question, 24_000, 16_000).astype(np.float32)
     events = list(quick.generate(Request(audio=spoken, max_tokens=24)))
-    assert isinstance(events[0], Heard) and events[0].text.lower().split() == words
+    assert isinstance(events[0], Heard)
+    assert events[0].text.lower().split() == words
     done = events[-1]
-    assert isinstance(done, Done) and done.audio_seconds > 0.5
+    assert isinstance(done, Done)
+    assert done.audio_seconds > 0.5
     chunks = [e for e in events if isinstance(e, AudioChunk)]
     assert chunks[-1].spoken_characters == len(done.text.rstrip())
     progress = [c.spoken_characters or 0 for c in chunks]
@@ -138,5 +144,6 @@ def test_a_spoken_answer_to_a_spoken_question(quick: MiniOmni) -> None:
 
 def test_silence_is_not_answered(quick: MiniOmni) -> None:
     events = list(quick.generate(Request(audio=np.zeros(16_000, np.float32))))
-    assert isinstance(events[-1], Done) and events[-1].reason == "no_speech"
+    assert isinstance(events[-1], Done)
+    assert events[-1].reason == "no_speech"
     assert not any(isinstance(e, AudioChunk | TextDelta) for e in events)

@@ -67,7 +67,8 @@ def test_embedded_answers_in_a_crowd_equal_answers_alone(embedded: MiniOmni) -> 
     for number, (text, sound, done) in enumerate(alone, start=1):
         text_in_crowd, sound_in_crowd, done_in_crowd = essence(crowd[number])
         assert (text, done) == (text_in_crowd, done_in_crowd)
-        assert text and len(sound) == round(done.audio_seconds * 24_000)
+        assert text
+        assert len(sound) == round(done.audio_seconds * 24_000)
         np.testing.assert_allclose(sound, sound_in_crowd, atol=1e-4)
 
 
@@ -134,7 +135,8 @@ def test_a_cancelled_answer_leaves_and_its_slot_is_used_again(public: MiniOmni) 
         engine.step()
     engine.cancel(first)
     told = run(engine)
-    assert first not in told and isinstance(told[second][-1], Done)
+    assert first not in told
+    assert isinstance(told[second][-1], Done)
     lonely = Tap(public, max_slots=1)
     run(lonely, {0: [heard(9, Task.A1A2, 2)]})
     assert tokens_of(engine.begun[1]) == tokens_of(lonely.begun[0])
@@ -179,7 +181,8 @@ def test_a_failing_answer_fails_alone(embedded: MiniOmni) -> None:
     broken.mouth = Mouth()  # type: ignore[assignment]
     told = run(Engine(broken, max_slots=2), {0: [asked(QUESTIONS[0]), asked(QUESTIONS[1])]})
     failure = told[1][-1]
-    assert isinstance(failure, GenerationFailed) and "the stream broke" in str(failure)
+    assert isinstance(failure, GenerationFailed)
+    assert "the stream broke" in str(failure)
     assert isinstance(told[2][-1], Done)
 
 
@@ -217,8 +220,21 @@ def test_a_question_longer_than_the_window_is_refused_alone(embedded: MiniOmni) 
 def test_an_answer_ends_at_its_limits(embedded: MiniOmni) -> None:
     short = Request(text="Tell me a long story.", max_tokens=40, max_seconds=0.5)
     *_, done = embedded.generate(short)
-    assert isinstance(done, Done) and done.reason == "length"
+    assert isinstance(done, Done)
+    assert done.reason == "length"
     assert done.audio_seconds == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_answer_ends_after_its_sentences(embedded: MiniOmni) -> None:
+    question = Request(text="Why is the sky blue?", task=Task.T1T2, max_tokens=90)
+    *_, whole = embedded.generate(question)
+    *_, cut = embedded.generate(dataclasses.replace(question, max_sentences=1))
+    assert isinstance(whole, Done)
+    assert isinstance(cut, Done)
+    assert cut.reason == "length"
+    assert whole.text.startswith(cut.text)
+    assert cut.text.endswith(".")
+    assert len(cut.text) < len(whole.text)
 
 
 def test_leaving_the_loop_frees_the_engine(embedded: MiniOmni) -> None:
@@ -226,4 +242,5 @@ def test_leaving_the_loop_frees_the_engine(embedded: MiniOmni) -> None:
         if isinstance(event, TextDelta):
             break
     *_, done = embedded.generate(Request(text="Hello!", task=Task.T1T2, max_tokens=3))
-    assert isinstance(done, Done) and done.frames == 0
+    assert isinstance(done, Done)
+    assert done.frames == 0

@@ -41,7 +41,8 @@ def test_nothing_pushed_is_nothing_spoken(decoder: MouthDecoder) -> None:
 def test_finish_owes_nothing_twice(decoder: MouthDecoder) -> None:
     stream = decoder.stream()
     stream.push(torch.zeros(1, 7, dtype=torch.long))
-    assert len(stream.finish()) > 0 and len(stream.finish()) == 0
+    assert len(stream.finish()) > 0
+    assert len(stream.finish()) == 0
 
 
 def test_a_batch_speaks_as_each_alone(decoder: MouthDecoder) -> None:

@@ -54,7 +54,8 @@ def planned(adapter: TtsAdapter, pieces: list[str]) -> tuple[torch.Tensor, int]:
 def test_a_plan_made_letter_by_letter_equals_the_plan_of_the_whole_text(adapter: TtsAdapter, text: str) -> None:
     whole, frames = planned(adapter, [text])
     streamed, again = planned(adapter, list(text))
-    assert frames == again and len(whole) == frames + DELAY
+    assert frames == again
+    assert len(whole) == frames + DELAY
     torch.testing.assert_close(whole, streamed, atol=2e-5, rtol=1e-4)
 
 
@@ -82,7 +83,9 @@ def test_the_plan_is_what_training_computes(adapter: TtsAdapter) -> None:
         "", np.array(planner._phonemes, np.uint8), np.array(planner._durations, np.int16),
         np.zeros((frames, LAYERS), np.int16),
     )  # fmt: skip
-    short = Spoken("", row.phonemes[:9], row.durations[:9], row.frames[: max(1, int(row.durations[:9].sum()) * 600 // 2048)])
+    short = Spoken(
+        "", row.phonemes[:9], row.durations[:9], row.frames[: max(1, int(row.durations[:9].sum()) * 600 // 2048)]
+    )
     with torch.no_grad():
         states, _ = frame_states(adapter, Batch([row, short], adapter.pad))
     torch.testing.assert_close(torch.stack(conditions), window_frames(states)[0], atol=2e-5, rtol=1e-4)
@@ -92,7 +95,8 @@ def test_text_without_a_sound_is_an_empty_answer(adapter: TtsAdapter) -> None:
     planner = adapter.planner()
     planner.feed(" * ")
     planner.finish()
-    assert planner.frames == 0 and planner.available == 0
+    assert planner.frames == 0
+    assert planner.available == 0
 
 
 def test_steps_in_company_equal_the_whole_answer(adapter: TtsAdapter) -> None:

@@ -1,7 +1,8 @@
 """Questions and answers that the body writes itself: the text that the voice is trained on.
 
-SmolLM2 starts its own user turn from a question word and goes on by sampling; then it answers with the product's
-system prompt. Every row is one JSON line `{"question", "answer"}`; a run appends, so it can be stopped and resumed.
+SmolLM2 starts its own user turn from a few opening words and goes on by sampling; then it answers with a voice
+assistant's system prompt. Every row is one JSON line `{"question", "answer"}`; a run appends, so it can be stopped and
+resumed.
 
     python -m training.data.texts work/texts.jsonl --minutes 20
 """
@@ -15,70 +16,120 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaModel, PreTrainedTokenizerBase
 
-from model.wheels import SMOLLM2_GGUF, smollm2_state_dict
+from model.engine import Engine, Prepared
+from model.omni import MiniOmni
+from model.request import Done, Request
+from model.sampling import SamplingParams
+from model.vocabulary import Task
 
 SYSTEM_PROMPT = "You are a friendly voice assistant. Answer in one or two short spoken sentences."
-OPENINGS = (
-    "What,How,Why,Can you,Tell me,Who,Where,When,Do you,Is,Could you,I,My,Which,Are,Should,Please,Give me,Let's,"
-    "Have you,Hello,Hi,What's,How do,Explain,I feel,I want,Did you,Would you,Suggest,Describe,Recommend,I need,"
-    "How many,How far,What time,What year,Name,Write,I'm,We,There is,Sing,Good morning,What color,Who wrote,How old,"
-    "What city,Where can I,How long,My friend,My dog,Today,Yesterday,Tomorrow,Does,Was,Were,Will,If,Count,Spell,"
-    "What is the capital of,How do you say,What does,Who is,Who was,Tell me about,Translate,What happened,Why do,Why is"
-).split(",")
-FORBIDDEN = set("*#`[]{}<>|\\/=+_~^")
+OPENINGS = tuple(
+    part.strip()
+    for part in [
+        "\n    What",
+        " How",
+        " Why",
+        " Can you",
+        " Tell me",
+        " Who",
+        " Where",
+        " When",
+        " Do you",
+        " Is",
+        " Could you",
+        " I",
+        " My",
+        " Which",
+        " Are",
+        " Should",
+        " Please",
+        "\n    Give me",
+        " Let's",
+        " Have you",
+        " Hello",
+        " Hi",
+        " What's",
+        " How do",
+        " Explain",
+        " I feel",
+        " I want",
+        " Did you",
+        " Would you",
+        " Suggest",
+        " Describe",
+        "\n    Recommend",
+        " I need",
+        " How many",
+        " How far",
+        " What time",
+        " What year",
+        " Name",
+        " Write",
+        " I'm",
+        " We",
+        " There is",
+        " Sing",
+        " Good morning",
+        "\n    What color",
+        " Who wrote",
+        " How old",
+        " What city",
+        " Where can I",
+        " How long",
+        " My friend",
+        " My dog",
+        " Today",
+        " Yesterday",
+        " Tomorrow",
+        "\n    Does",
+        " Was",
+        " Were",
+        " Will",
+        " If",
+        " Count",
+        " Spell",
+        " What is the capital of",
+        " How do you say",
+        " What does",
+        " Who is",
+        " Who was",
+        "\n    Tell me about",
+        " Translate",
+        " What happened",
+        " Why do",
+        " Why is\n    ",
+    ]
+)
+FORBIDDEN = frozenset("*#`[]{}<>|\\/=+_~^")
 
 
-def load_body() -> tuple[LlamaModel, PreTrainedTokenizerBase]:
-    """SmolLM2-135M-Instruct in bfloat16 and its tokenizer."""
-    path = SMOLLM2_GGUF.locate()
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-        num_key_value_heads=3, head_dim=64, rms_norm_eps=1e-5, rope_theta=100000.0, max_position_embeddings=8192,
-        tie_word_embeddings=True, pad_token_id=2,
-    )  # fmt: skip
-    body = LlamaModel(config)
-    body.load_state_dict(smollm2_state_dict())
-    return body.to(torch.bfloat16).eval(), tokenizer
+class Writer:
+    """Samples continuations of many prompts side by side."""
+
+    def __init__(self, rows: int) -> None:
+        self.omni = MiniOmni.from_pretrained(dtype="bfloat16")
+        self.rows = rows
+
+    def __call__(self, prompts: list[str], max_tokens: int, sampling: SamplingParams) -> list[str | None]:
+        """What follows each prompt; None where it did not end within `max_tokens`."""
+        engine = Engine(self.omni, max_slots=self.rows, max_queue=len(prompts), window=256)
+        request = Request(max_tokens=max_tokens, sampling=sampling)
+        numbers = {}
+        for index, prompt in enumerate(prompts):
+            ids = tuple(self.omni.encode_text(prompt))
+            numbers[engine.submit(Prepared(request, Task.T1T2, text_ids=ids))] = index
+        written: list[str | None] = [None] * len(prompts)
+        while engine.busy:
+            for number, event in engine.step():
+                if isinstance(event, Done) and event.reason == "stop":
+                    written[numbers[number]] = event.text
+        return written
 
 
-@torch.inference_mode()
-def sample(
-    body: LlamaModel, prompts: list[list[int]], max_tokens: int, temperature: float, top_p: float, end: int
-) -> list[list[int] | None]:
-    """Continue each prompt until `end`; None where it did not end within `max_tokens`."""
-    rows, width = len(prompts), max(map(len, prompts))
-    ids = torch.full((rows, width), end)
-    mask = torch.zeros(rows, width, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    cache = DynamicCache()
-    position = (mask.cumsum(-1) - 1).clamp(min=0)
-    table = body.embed_tokens.weight
-    written: list[torch.Tensor] = []
-    ended = torch.zeros(rows, dtype=torch.bool)
-    for _ in range(max_tokens):
-        hidden = body(
-            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1]
-        logits, candidates = (hidden @ table.T).float().topk(64)
-        probabilities = (logits / temperature).softmax(-1)
-        outside = probabilities.cumsum(-1) - probabilities > top_p
-        choice = torch.multinomial(probabilities.masked_fill(outside, 0.0), 1)
-        ids = candidates.gather(1, choice)
-        written.append(ids[:, 0])
-        ended |= ids[:, 0] == end
-        if bool(ended.all()):
-            break
-        mask = torch.cat([mask, torch.ones(rows, 1, dtype=torch.long)], 1)
-        position = position[:, -1:] + 1
-    answers: list[list[int] | None] = []
-    for row in torch.stack(written, 1).tolist():
-        answers.append(row[: row.index(end)] if end in row else None)
-    return answers
+def usable(question: str) -> bool:
+    """One line of plain words, neither too short nor too long to be asked aloud."""
+    return "\n" not in question and 8 < len(question) < 110 and not FORBIDDEN & set(question)
 
 
 def main() -> None:
@@ -89,30 +140,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    body, tokenizer = load_body()
-    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    write = Writer(options.rows)
     started, count = time.time(), 0
     before = options.out.read_text().count("\n") if options.out.exists() else 0
     rng = random.Random(before)
-    torch.manual_seed(before)
+    head = f"<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n"
     with options.out.open("a") as out:
         while time.time() - started < options.minutes * 60:
             openings = [rng.choice(OPENINGS) for _ in range(options.rows)]
-            head = f"<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n"
-            asked = sample(body, [tokenizer.encode(head + opening) for opening in openings], 24, 1.0, 0.95, end)
-            questions = sorted(
-                {
-                    question
-                    for opening, ids in zip(openings, asked, strict=True)
-                    if ids is not None
-                    for question in [(opening + tokenizer.decode(ids)).strip()]
-                    if "\n" not in question and 8 < len(question) < 110 and not FORBIDDEN & set(question)
-                }
-            )
-            prompts = [tokenizer.encode(f"{head}{q}<|im_end|>\n<|im_start|>assistant\n") for q in questions]
-            for question, ids in zip(questions, sample(body, prompts, 64, 0.8, 0.95, end), strict=True):
-                if ids is not None:
-                    out.write(json.dumps({"question": question, "answer": tokenizer.decode(ids).strip()}) + "\n")
+            asked = write([head + opening for opening in openings], 24, SamplingParams(1.0, top_k=64, top_p=0.95))
+            joined = [(o + rest).strip() for o, rest in zip(openings, asked, strict=True) if rest is not None]
+            questions = sorted({question for question in joined if usable(question)})
+            prompts = [f"{head}{question}<|im_end|>\n<|im_start|>assistant\n" for question in questions]
+            answers = write(prompts, 64, SamplingParams(0.8, top_k=64, top_p=0.95))
+            for question, answer in zip(questions, answers, strict=True):
+                if answer:
+                    out.write(json.dumps({"question": question, "answer": answer.strip()}) + "\n")
                     count += 1
             out.flush()
             seconds = time.time() - started
