@@ -57,5 +57,5 @@ class Metrics:
             self.answers.labels(output.reason).inc()
             if output.first_audio_ms is not None:
                 self.first_audio.observe(output.first_audio_ms / 1000)
-            if output.real_time_factor is not None and output.reason in ("stop", "length"):
+            if output.real_time_factor is not None:
                 self.real_time_factor.observe(output.real_time_factor)

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
 import structlog
 
-from model.request import OmniError, Request
-from model.sampling import SamplingParams
+from model.request import InvalidRequest, OmniError, Request
 from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
@@ -18,7 +18,7 @@ from server.metrics import Metrics
 from server.outbox import Outbox
 from server.session import Session, SessionOptions
 from server.settings import Settings
-from server.turns import Endpointer, SileroModel, SileroVoice, TurnDetector, TurnRules
+from server.turns import SAMPLE_RATE, Endpointer, SileroModel, SileroVoice, TurnDetector, TurnRules
 
 MakeDetector = Callable[[TurnRules], TurnDetector]
 EMBEDDED_MODEL = "smol-omni"
@@ -80,9 +80,7 @@ class Service:
         began = loop.time()
         try:
             await self.generator.start()
-            warm_up = Request(text="Hello.", sampling=SamplingParams(), max_tokens=8, max_seconds=2.0)
-            async for _ in self.generator.generate(warm_up):
-                pass
+            await self._warm_up()
         except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
             self.failure = error
             self.metrics.errors.labels("model_start").inc()
@@ -92,6 +90,15 @@ class Service:
         self._ready.set()
         self.metrics.ready.set(1)
         self.log.info("ready", model=self.model_name, seconds=round(loop.time() - began, 2))
+
+    async def _warm_up(self) -> None:
+        """Answer once, and hear once: the first person to speak should not wait for what is made on first use."""
+        async for _ in self.generator.generate(Request(text="Hello.", max_tokens=8, max_seconds=2.0)):
+            pass
+        noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.01
+        with suppress(InvalidRequest):  # a model without ears
+            async for _ in self.generator.generate(Request(audio=noise, max_tokens=8, max_seconds=2.0)):
+                pass
 
     # conversations
 

@@ -398,7 +398,7 @@ class Session:
             question.text,
             generation.first_text_ms,
             generation.first_audio_ms,
-            round(took / seconds, 3) if seconds else None,
+            round(took / seconds, 3) if seconds and reason in ("stop", "length") else None,
         )
 
     # endings

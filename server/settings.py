@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     )
     send_timeout_s: float = Field(20.0, gt=0, description="a client that takes nothing for so long is dropped, seconds")
     ready_timeout_s: float = Field(60.0, gt=0, description="a client waits so long for the model to load, seconds")
-    drain_s: float = Field(7.0, ge=0, le=600, description="answers in progress may go on so long at exit, seconds")
+    drain_s: float = Field(6.0, ge=0, le=600, description="answers in progress may go on so long at exit, seconds")
 
     allowed_origins: str = Field(
         "", description="origins of other sites whose pages may connect, comma separated; * allows all"

@@ -15,6 +15,8 @@ from model.request import AudioChunk, Done, Event, Heard, Request, TextDelta
 
 FRAME_SAMPLES = 2048
 ANSWER = "The capital of France is Paris. It is a fine city."
+WARM_UPS = 2
+"""Requests that the server makes itself, before it is ready."""
 HEARD = "what is the capital of france"
 
 
@@ -64,7 +66,7 @@ class ScriptedGenerator:
         script = answer_events(request) if self.script is None else self.script
         complete = False
         try:
-            if self.gate and len(self.requests) > 1:  # the first is the server's own warm-up
+            if self.gate and len(self.requests) > WARM_UPS:
                 await self.gate.wait()
             for event in script:
                 await asyncio.sleep(self.step_s)

@@ -19,7 +19,7 @@ from server.auth import origin_allowed
 from server.limits import TokenBucket
 from server.settings import Settings
 from tests.server.harness import FakeClock, client, kinds, pcm, running, settings
-from tests.server.scripted import ScriptedGenerator
+from tests.server.scripted import WARM_UPS, ScriptedGenerator
 
 
 async def get(url: str) -> httpx.Response:
@@ -53,7 +53,7 @@ async def test_health_and_ready_tell_loading_from_serving() -> None:
         generator.loaded.set()
         assert await server.service.wait_ready(10)
         assert (await get(f"{server.base}/ready")).status_code == 200
-        assert len(generator.requests) == 1, "ready means that it has answered once"
+        assert len(generator.requests) == WARM_UPS, "ready means that it has answered and heard once"
 
 
 async def test_a_model_that_does_not_start_is_told_to_the_process() -> None:

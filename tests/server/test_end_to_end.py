@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -51,7 +50,8 @@ def server() -> Iterator[ServerProcess]:
         [sys.executable, "-m", "server", "--port", "0", "--log-format", "json"], stderr=subprocess.PIPE, text=True
     )
     running = ServerProcess(process)
-    threading.Thread(target=running.read_log, daemon=True).start()
+    reader = threading.Thread(target=running.read_log, daemon=True)
+    reader.start()
     try:
         assert running.ready.wait(240), "the model did not become ready"
         assert process.poll() is None, "".join(running.log)
@@ -60,6 +60,9 @@ def server() -> Iterator[ServerProcess]:
         if process.poll() is None:
             process.terminate()
             process.wait(30)
+        reader.join(10)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def sound_of(messages: list[object]) -> np.ndarray:
@@ -112,20 +115,28 @@ async def test_a_typed_question_in_the_same_conversation(server: ServerProcess, 
     assert (first["heard"], second["heard"]) == ("Name a large animal.", "Name another.")
 
 
-async def test_two_answers_at_once_equal_each_alone(server: ServerProcess) -> None:
-    async def asked(text: str) -> list[dict[str, object] | bytes]:
+async def test_two_answers_are_made_at_once(server: ServerProcess) -> None:
+    order: list[str] = []
+
+    async def ask_and_note(name: str, text: str) -> None:
         async with client(server.url) as c:
             await c.start()
             await c.send("text", text=text)
-            return await answer(c)
+            heard_it = False
+            while True:
+                message = await c.receive(timeout_s=120)
+                if isinstance(message, bytes) and not heard_it:
+                    heard_it = True
+                    order.append(f"{name} begins")
+                elif isinstance(message, dict) and message["type"] == "response_done":
+                    assert message["reason"] in ("stop", "length")
+                    order.append(f"{name} ends")
+                    return
 
-    questions = ("What is the capital of France?", "Why is the sky blue?")
-    together = await asyncio.gather(*map(asked, questions))
-    for question, crowd in zip(questions, together, strict=True):
-        alone = await asked(question)
-        assert isinstance(crowd[-1], dict)
-        assert isinstance(alone[-1], dict)
-        assert crowd[-1]["text"] == alone[-1]["text"]
+    await asyncio.gather(
+        ask_and_note("a", "What is the capital of France?"), ask_and_note("b", "What is the capital of Italy?")
+    )
+    assert sorted(order[:2]) == ["a begins", "b begins"], "neither waits for the other's end"
 
 
 async def test_noise_is_not_answered(server: ServerProcess) -> None:
@@ -166,11 +177,9 @@ async def test_sigterm_lets_the_answer_end_and_exits_with_0(server: ServerProces
         await c.start()
         await c.send("text", text="What is the capital of France?")
         await c.receive(timeout_s=120)
-        began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         end = (await answer(c))[-1]
         assert isinstance(end, dict)
-        assert end["reason"] in ("stop", "interrupted")  # cut off only where 8 s are not enough
-    returned = await asyncio.to_thread(server.process.wait, 20)
-    assert time.monotonic() - began < 12
+        assert end["reason"] in ("stop", "interrupted")  # cut off only where the machine is too busy to end it in time
+    returned = await asyncio.to_thread(server.process.wait, 30)
     assert returned == 0, "".join(server.log[-20:])

@@ -265,6 +265,7 @@ def test_speech_stops_the_answer_and_only_what_was_played_is_kept() -> None:
     assert outputs[1] == Interrupted(1, 1, "speech", "The capital", 500)
     assert isinstance(outputs[2], ResponseDone)
     assert (outputs[2].reason, outputs[2].text) == ("interrupted", "The capital of France is Paris.")
+    assert outputs[2].real_time_factor is None
     assert outputs[3] == SpeechStarted(2, 1000)
     assert talk.generator_says(1, TextDelta("late"), chunk(85), done()) == []
     request = started(talk.hear_until(2.5)).request
