@@ -65,6 +65,33 @@ class OmniConfig:
             window=min(2048, int(fields.get("block_size", 2048))),
         )
 
+    def to_public(self) -> dict[str, Any]:
+        """The fields of `model_config.yaml`; `from_public` is the inverse."""
+        body, vocabulary = self.body, self.vocabulary
+        return {
+            "name": "mini-omni",
+            "block_size": int(body["max_position_embeddings"]),
+            "n_layer": int(body["num_hidden_layers"]),
+            "n_head": int(body["num_attention_heads"]),
+            "n_query_groups": int(body["num_key_value_heads"]),
+            "n_embd": self.width,
+            "intermediate_size": int(body["intermediate_size"]),
+            "norm_eps": float(body["rms_norm_eps"]),
+            "rope_base": int(body["rope_theta"]),
+            "add_qkv_bias": bool(body["attention_bias"]),
+            "bias": False,
+            "rotary_percentage": 1.0,
+            "parallel_residual": False,
+            "norm_class_name": "RMSNorm",
+            "mlp_class_name": "LLaMAMLP",
+            "padded_vocab_size": vocabulary.size,
+            "tie_word_embeddings": self.tied,
+            "whisper_adapter_dim": self.ears_width,
+            "asr_adapter": "llamamlp",
+            "post_adapter": bool(self.post_adapter_layers),
+            **({"post_adapter_layers": self.post_adapter_layers} if self.post_adapter_layers else {}),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """For `config.json`; `from_dict` is the inverse."""
         return asdict(self)

@@ -25,10 +25,14 @@ from model.vocabulary import DELAY, Task, build_prompt
 if TYPE_CHECKING:
     from model.omni import MiniOmni
 
-PREFILL_POSITIONS = 48
+PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
+PREFILL_POSITIONS_ALONE = 128
+"""The same while nobody else is being answered."""
 LONGEST_AUDIO_SECONDS = 30
 EAR_RATE = 16_000
+EMBEDDED_WINDOW = 1024
+"""Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ class Engine:
     def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
         self.omni = omni
         self.max_slots, self.max_queue = max_slots, max_queue
-        self.window = window or min(1024, omni.config.window)
+        self.window = window or (omni.config.window if omni.config.audio_route == "body" else EMBEDDED_WINDOW)
         rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
         self._cache = omni.network.new_cache(rows, self.window)
         self._free = list(range(rows))
+        self._last: dict[int, BodyRow] = {}
+        self.prefilled = 0
+        """Prompt positions that went through the body so far; what an earlier turn left in a slot is not run again."""
         self._speech_cache = omni.adapter.new_cache(max_slots) if omni.adapter else None
         self._free_speech = list(range(max_slots))
         self._queue: deque[tuple[int, Prepared]] = deque()
@@ -74,6 +81,8 @@ class Engine:
             raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
         if not task.hears and not (request.text or "").strip():
             raise InvalidRequest(f"task {task.value} needs text that is not empty")
+        if task.speaks and self.omni.mouth is None:
+            raise InvalidRequest(f"this model was opened without a mouth (SNAC); ask for text, not for {task.value}")
         if not task.hears or request.audio is None:
             return Prepared(request, task, question=request.text)
         audio = request.audio
@@ -193,14 +202,10 @@ class Engine:
             audio_sampling = SamplingParams(
                 audio_sampling.temperature, audio_sampling.top_k, audio_sampling.top_p, request.sampling.seed + 1
             )
-        waiting = self._prompts(prepared, rows)
-        longest = self.window - max(len(w) for w in waiting)
+        body_rows = self._chat_rows(prepared) if omni.chat is not None else self._stream_rows(prepared, rows)
+        longest = self.window - max(row.position + len(row.waiting) for row in body_rows)
         if longest < 1:
             raise InvalidRequest(f"the question needs {self.window - longest} positions of {self.window}; shorten it")
-        body_rows = [
-            BodyRow(slot, w, writes=index == rows - 1, speaks=speaks and index == 0 and omni.adapter is None)
-            for index, (slot, w) in enumerate(zip(self._free[:rows], waiting, strict=True))
-        ]
         shared = {
             "rows": body_rows,
             "text_sampler": Sampler(request.sampling),
@@ -220,40 +225,70 @@ class Engine:
             answer = AdapterAnswer(
                 omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, request.max_sentences, **shared
             )
-        self._free = self._free[rows:]
+        for row in body_rows:
+            self._free.remove(row.slot)
+            self._last[row.slot] = row
         return answer
 
     def _max_steps(self, request: Request, positions: int) -> int:
         steps = max(1, round(request.max_seconds * SAMPLE_RATE / SAMPLES_PER_FRAME)) + DELAY
         return steps if self.omni.adapter else min(steps, positions)
 
-    def _prompts(self, prepared: Prepared, rows: int) -> list[Tensor]:
-        """Embeddings (positions, width) that each row starts from."""
-        request, omni = prepared.request, self.omni
-        if omni.chat is not None:
-            room = self.window - min(request.max_tokens, self.window // 4)
-            ids = prepared.text_ids or omni.chat.encode(
-                prepared.question or "", request.system_prompt, request.history, room
-            )
-            return [omni.network.embed(torch.tensor(ids))]
+    def _stream_rows(self, prepared: Prepared, rows: int) -> list[BodyRow]:
+        """Rows of the published model: one, or for batch-parallel decoding one that speaks and one that writes."""
+        omni, vocabulary = self.omni, self.omni.config.vocabulary
         tasks = [Task.A1A2, Task.A1T2] if rows == 2 else [prepared.task]
         if prepared.features is not None:
-            frames = prepared.features.shape[1]
-            prompts = [build_prompt(omni.config.vocabulary, task, frames) for task in tasks]
-            return [omni.network.embed_prompt(prompt, prepared.features)[0] for prompt in prompts]
-        ids = prepared.text_ids or omni.encode_text(request.text or "")
+            prompts = [build_prompt(vocabulary, task, prepared.features.shape[1]) for task in tasks]
+        else:
+            ids = torch.tensor(prepared.text_ids or omni.encode_text(prepared.request.text or ""))
+            prompts = [build_prompt(vocabulary, task, text=ids) for task in tasks]
         return [
-            omni.network.embed_prompt(build_prompt(omni.config.vocabulary, task, text=torch.tensor(ids)))[0]
-            for task in tasks
+            BodyRow(
+                slot,
+                omni.network.embed_prompt(prompt, prepared.features)[0],
+                writes=index == rows - 1,
+                speaks=index == 0 and prepared.task.speaks,
+            )
+            for index, (slot, prompt) in enumerate(zip(self._free[:rows], prompts, strict=True))
         ]
+
+    def _chat_rows(self, prepared: Prepared) -> list[BodyRow]:
+        """The row of the embedded model, past everything that some slot has already been through."""
+        request, omni = prepared.request, self.omni
+        assert omni.chat is not None
+        room = self.window - min(request.max_tokens, self.window // 4)
+        ids = list(prepared.text_ids or ())
+        ids = ids or omni.chat.encode(prepared.question or "", request.system_prompt, request.history, room)
+        slot, known = self._place(ids)
+        waiting = omni.network.embed(torch.tensor(ids[known:]))
+        return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]
+
+    def _place(self, ids: list[int]) -> tuple[int, int]:
+        """A free slot for a prompt, and how many of its first positions are in the cache of that slot already.
+
+        The slot that holds the conversation so far is taken; where another one shares the beginning (the system
+        prompt, at least), that is copied. The last position is always run: it predicts the first token.
+        """
+        shared = {slot: _common(row.ids[: row.position], ids[:-1]) for slot, row in self._last.items()}
+        source = max(shared, key=lambda slot: shared[slot], default=None)
+        if source is None or not shared[source]:
+            return self._free[0], 0
+        known = shared[source]
+        if source in self._free and known == self._last[source].position:
+            return source, known
+        self._cache.copy(source, self._free[0], known)
+        return self._free[0], known
 
     # -- the body -------------------------------------------------------------------------------------------------
     def _prefill(self) -> None:
         """Run the next slice of the first prompt that is waiting."""
+        slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
         for answer in self._answers.values():
             rows = answer.rows
             if rows and len(rows[0].waiting) > 1:
-                count = min(PREFILL_POSITIONS, len(rows[0].waiting))
+                count = min(slice_, len(rows[0].waiting))
+                self.prefilled += count
                 self._run([(answer, row) for row in rows], count)
                 return
 
@@ -275,34 +310,62 @@ class Engine:
         return isinstance(answer, AdapterAnswer) and answer.planner is not None and answer.planner.backlog > 60
 
     def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int) -> None:
-        """`count` waiting positions of each row through the body; rows that have no more waiting predict."""
+        """`count` waiting positions of each row through the body; rows that have no more waiting predict.
+
+        When that breaks, each answer is tried alone, so that only those fail that cannot be computed.
+        """
         rows = [row for _, row in pairs]
-        embedded = torch.stack([row.waiting[:count] for row in rows])
-        positions = torch.stack([torch.arange(row.position, row.position + count) for row in rows])
-        slots = torch.tensor([row.slot for row in rows])
-        hidden = self.omni.network(embedded, positions, slots, self._cache)[:, -1]
+        answers = list({id(answer): answer for answer, _ in pairs}.values())
+        try:
+            hidden = self._hidden(rows, count)
+            done = [index for index, row in enumerate(rows) if len(row.waiting) == count]
+            text, audio = self._logits([rows[index] for index in done], hidden[done])
+        except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
+            if len(answers) == 1:
+                return self._fail(answers[0], error)
+            for answer in answers:
+                self._run([pair for pair in pairs if pair[0] is answer], count)
+            return None
         for row in rows:
             row.waiting = row.waiting[count:]
             row.position += count
-        done = [index for index, row in enumerate(rows) if not len(row.waiting)]
-        if done:
-            self._predict([pairs[index] for index in done], hidden[done])
+        return self._take([pairs[index] for index in done], text, audio)
 
-    def _predict(self, pairs: Sequence[tuple[Answer, BodyRow]], hidden: Tensor) -> None:
-        network = self.omni.network
+    def _hidden(self, rows: Sequence[BodyRow], count: int) -> Tensor:
+        """The next `count` positions of rows through the body → hidden states of the last (rows, width)."""
+        embedded = torch.stack([row.waiting[:count] for row in rows])
+        positions = torch.stack([torch.arange(row.position, row.position + count) for row in rows])
+        slots = torch.tensor([row.slot for row in rows])
+        hidden = self.omni.network(embedded, positions.to(embedded.device), slots.to(embedded.device), self._cache)
+        last: Tensor = hidden[:, -1]
+        return last
+
+    def _logits(self, rows: Sequence[BodyRow], hidden: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Text logits of the rows that write, audio logits of those that speak, in their order."""
+        written = [index for index, row in enumerate(rows) if row.writes]
+        spoken = [index for index, row in enumerate(rows) if row.speaks]
+        return (
+            self.omni.network.text_logits(hidden[written]) if written else None,
+            self.omni.network.audio_logits(hidden[spoken]) if spoken else None,
+        )
+
+    def _take(
+        self, pairs: Sequence[tuple[Answer, BodyRow]], text_logits: Tensor | None, audio_logits: Tensor | None
+    ) -> None:
+        """Sample what the rows predicted and move their answers on."""
         written = [index for index, (_, row) in enumerate(pairs) if row.writes]
         spoken = [index for index, (_, row) in enumerate(pairs) if row.speaks]
-        text, audio = {}, {}
-        if written:
-            logits = network.text_logits(hidden[written])
-            text = dict(zip(written, sample(logits, [pairs[i][0].text_sampler for i in written]).tolist(), strict=True))
-        if spoken:
-            logits = network.audio_logits(hidden[spoken])
-            audio = dict(zip(spoken, sample(logits, [pairs[i][0].audio_sampler for i in spoken]), strict=True))
-        answers = list({id(answer): answer for answer, _ in pairs}.values())
+        text: dict[int, int] = {}
+        audio: dict[int, Tensor] = {}
+        if text_logits is not None:
+            tokens = sample(text_logits, [pairs[index][0].text_sampler for index in written])
+            text = dict(zip(written, tokens.tolist(), strict=True))
+        if audio_logits is not None:
+            layers = sample(audio_logits, [pairs[index][0].audio_sampler for index in spoken]).cpu()
+            audio = dict(zip(spoken, layers, strict=True))
         for index, (answer, row) in enumerate(pairs):
             answer.after_body(row, text.get(index), audio.get(index))
-        for answer in answers:
+        for answer in {id(answer): answer for answer, _ in pairs}.values():
             try:
                 answer.advance()
             except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
@@ -325,20 +388,41 @@ class Engine:
                     rows.append(answer)
             except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
                 self._fail(answer, error)
-        if not rows:
-            return
-        logits = adapter.step(
-            torch.stack(conditions),
-            torch.stack([answer.previous for answer in rows]),
-            torch.tensor([answer.step for answer in rows]),
-            torch.tensor([answer.speech_slot for answer in rows]),
-            self._speech_cache,
-        )
+        if rows:
+            self._speak_together(rows, conditions)
+
+    def _speak_together(self, rows: Sequence[AdapterAnswer], conditions: Sequence[Tensor]) -> None:
+        """One decoder step of these answers; each alone when that breaks."""
+        adapter = self.omni.adapter
+        assert adapter is not None
+        assert self._speech_cache is not None
+        try:
+            logits = adapter.step(
+                torch.stack(list(conditions)),
+                torch.stack([answer.previous for answer in rows]),
+                torch.tensor([answer.step for answer in rows]),
+                torch.tensor([answer.speech_slot for answer in rows]),
+                self._speech_cache,
+            )
+        except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
+            if len(rows) == 1:
+                return self._fail(rows[0], error)
+            for answer, condition in zip(rows, conditions, strict=True):
+                self._speak_together([answer], [condition])
+            return None
         for answer, tokens in zip(rows, sample(logits, [answer.audio_sampler for answer in rows]), strict=True):
             try:
                 answer.after_speech(tokens)
             except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
                 self._fail(answer, error)
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the beginning that two sequences share."""
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return index
+    return min(len(one), len(other))
 
 
 def as_omni_error(error: Exception) -> OmniError:
