@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
+import gc
 import json
 import logging
 import pickle
@@ -260,11 +263,21 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
     """Open a model in either layout; None: the embedded one."""
     folder = EMBEDDED if path is None else find(path)
     precision = Precision.of(dtype, device)
-    if (folder / "config.json").is_file():
-        return open_own(folder, device, precision)
-    if (folder / PUBLIC_CONFIG).is_file():
-        return open_public(folder, device, precision)
+    try:
+        if (folder / "config.json").is_file():
+            return open_own(folder, device, precision)
+        if (folder / PUBLIC_CONFIG).is_file():
+            return open_public(folder, device, precision)
+    finally:
+        give_back_memory()
     raise CheckpointError(f"{folder} has neither config.json (our layout) nor {PUBLIC_CONFIG} (the published one)")
+
+
+def give_back_memory() -> None:
+    """Weights are read in one form and kept in another; glibc keeps what is freed in between unless told otherwise."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 # -- saving ---------------------------------------------------------------------------------------------------------

@@ -66,13 +66,82 @@ def verify(files: Iterable[Path], sha256: str) -> None:
         )
 
 
+class _Bytes:
+    """Reads little-endian values from files laid end to end."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        parts = [np.memmap(file, np.uint8, "r") for file in files]
+        self._data: memoryview = (parts[0] if len(parts) == 1 else np.concatenate(parts)).data
+        self.position = 0
+
+    def read(self, count: int) -> memoryview:
+        block = self._data[self.position : self.position + count]
+        if len(block) != count:
+            raise WheelError(f"the model file ends early, at byte {len(self._data)}; {_INSTALL} --force-reinstall")
+        self.position += count
+        return block
+
+    def unsigned(self, kind: str) -> int:
+        return int(struct.unpack("<" + kind, self.read(struct.calcsize("<" + kind)))[0])
+
+    def string(self, length: str) -> str:
+        return bytes(self.read(self.unsigned(length))).decode()
+
+
+_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_GGUF_STRING, _GGUF_ARRAY = 8, 9
+
+
+def _skip_gguf_value(stream: _Bytes, kind: int) -> None:
+    if kind == _GGUF_STRING:
+        stream.read(stream.unsigned("Q"))
+    elif kind == _GGUF_ARRAY:
+        inner, count = stream.unsigned("I"), stream.unsigned("Q")
+        if inner in _GGUF_SIZES:
+            stream.read(count * _GGUF_SIZES[inner])
+        else:
+            for _ in range(count):
+                _skip_gguf_value(stream, inner)
+    else:
+        stream.read(_GGUF_SIZES[kind])
+
+
+def read_gguf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of a GGUF file as (name, float32 array).
+
+    Metadata is skipped: the `gguf` package's reader takes seconds over the vocabulary, this a tenth of one.
+    """
+    import gguf
+
+    stream = _Bytes([path])
+    if bytes(stream.read(4)) != b"GGUF":
+        raise WheelError(f"{path} is not a GGUF file; {_INSTALL} --force-reinstall")
+    stream.unsigned("I")  # version
+    tensors, fields = stream.unsigned("Q"), stream.unsigned("Q")
+    for _ in range(fields):
+        stream.string("Q")
+        _skip_gguf_value(stream, stream.unsigned("I"))
+    listed = []
+    for _ in range(tensors):
+        name = stream.string("Q")
+        shape = tuple(stream.unsigned("Q") for _ in range(stream.unsigned("I")))[::-1]
+        listed.append((name, shape, gguf.GGMLQuantizationType(stream.unsigned("I")), stream.unsigned("Q")))
+    start = -(-stream.position // gguf.GGUF_DEFAULT_ALIGNMENT) * gguf.GGUF_DEFAULT_ALIGNMENT
+    for name, shape, kind, offset in listed:
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        stream.position = start + offset
+        data = np.frombuffer(stream.read(int(np.prod(shape)) // block * size), np.uint8)
+        if kind == gguf.GGMLQuantizationType.F32:
+            yield name, data.view(np.float32).reshape(shape)
+        else:
+            yield name, gguf.dequantize(data.reshape(*shape[:-1], -1), kind).reshape(shape)
+
+
 def smollm2_state_dict(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """Weights of SmolLM2-135M-Instruct under the keys of transformers' `LlamaModel` (no `lm_head`: it is tied).
 
     The GGUF file stores q and k with rotary pairs interleaved; they are put back in half-split order.
     """
-    import gguf
-
     path = SMOLLM2_GGUF.locate()
     verify([path], SMOLLM2_SHA256)
     names = {
@@ -88,14 +157,13 @@ def smollm2_state_dict(dtype: torch.dtype = torch.float32) -> dict[str, torch.Te
     }
     heads = {"attn_q": 9, "attn_k": 3}
     state: dict[str, torch.Tensor] = {}
-    for tensor in gguf.GGUFReader(path).tensors:
-        weight = gguf.dequantize(tensor.data, tensor.tensor_type)
-        if tensor.name == "token_embd.weight":
+    for name, weight in read_gguf(path):
+        if name == "token_embd.weight":
             key = "embed_tokens.weight"
-        elif tensor.name == "output_norm.weight":
+        elif name == "output_norm.weight":
             key = "norm.weight"
         else:
-            _, layer, part, _ = tensor.name.split(".")
+            _, layer, part, _ = name.split(".")
             key = f"layers.{layer}.{names[part]}.weight"
             if part in heads:
                 count = heads[part]
@@ -105,40 +173,23 @@ def smollm2_state_dict(dtype: torch.dtype = torch.float32) -> dict[str, torch.Te
     return state
 
 
-class _JoinedFiles:
-    """Reads several files as one stream of bytes."""
-
-    def __init__(self, files: Iterable[Path]) -> None:
-        self._data = b"".join(file.read_bytes() for file in files)
-        self._position = 0
-
-    def read(self, count: int) -> bytes:
-        block = self._data[self._position : self._position + count]
-        if len(block) != count:
-            raise WheelError(f"the model file ends early, at byte {len(self._data)}; {_INSTALL} --force-reinstall")
-        self._position += count
-        return block
-
-    def unsigned(self, kind: str) -> int:
-        return int(struct.unpack("<" + kind, self.read(struct.calcsize("<" + kind)))[0])
-
-    def string(self) -> str:
-        return self.read(self.unsigned("H"))[:-1].decode()
-
-
 _CT2_TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
+
+
+def _ct2_string(stream: _Bytes) -> str:
+    return stream.string("H").removesuffix("\0")
 
 
 def read_ctranslate2(files: Iterable[Path]) -> Iterator[tuple[str, np.ndarray]]:
     """Every variable of a CTranslate2 model file (binary version 6), possibly cut in parts, as (name, array)."""
-    stream = _JoinedFiles(files)
+    stream = _Bytes(files)
     version = stream.unsigned("I")
     if version < 5:
         raise WheelError(f"CTranslate2 binary version {version} is not supported, wanted 5 or newer")
-    stream.string()  # spec
+    _ct2_string(stream)  # spec
     stream.unsigned("I")  # revision
     for _ in range(stream.unsigned("I")):
-        name = stream.string()
+        name = _ct2_string(stream)
         shape = tuple(stream.unsigned("I") for _ in range(stream.unsigned("B")))
         kind = np.dtype(_CT2_TYPES[stream.unsigned("B")])
         data = stream.read(stream.unsigned("I"))
