@@ -40,7 +40,9 @@ class ChatPrompt:
             raise InvalidRequest(f"the question is {-room} tokens too long for the model's window; shorten it")
         remembered: list[int] = []
         for turn in reversed(history):
-            ids = self._message("user", turn.user) + self._message("assistant", turn.assistant)
+            ids = self._message("user", turn.user)
+            if turn.assistant:  # nothing was heard of an answer that was interrupted before its first sound
+                ids += self._message("assistant", turn.assistant)
             if len(remembered) + len(ids) > room:
                 break
             remembered = ids + remembered

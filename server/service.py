@@ -123,6 +123,7 @@ class Service:
             speculate=s.speculate,
             system_prompt=s.system_prompt,
             max_tokens=s.max_answer_tokens,
+            max_sentences=s.max_answer_sentences,
             max_seconds=s.max_answer_s,
         )
 

@@ -71,6 +71,7 @@ class SessionOptions:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int = 160
     max_seconds: float = 40.0
+    max_sentences: int | None = 3
 
 
 @dataclass
@@ -309,6 +310,7 @@ class Session:
             sampling=options.sampling,
             max_tokens=options.max_tokens,
             max_seconds=options.max_seconds,
+            max_sentences=options.max_sentences,
         )
 
     def _ask(self, request: Request, speculative: bool) -> list[Output]:

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     queue: int = Field(8, ge=0, le=4096, description="answers that may wait for a slot; beyond that: busy")
     max_sessions: int = Field(64, ge=1, le=100_000, description="conversations open at the same time")
     max_answer_tokens: int = Field(160, ge=1, le=2048, description="longest answer, text tokens")
+    max_answer_sentences: int = Field(3, ge=1, le=100, description="longest answer, sentences")
     max_answer_s: float = Field(40.0, gt=0, le=120, description="longest answer, seconds of sound")
     system_prompt: Annotated[str | None, AfterValidator(_not_blank)] = Field(
         None, max_length=2000, description="how the assistant behaves; none: the model's own prompt"
