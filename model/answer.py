@@ -8,8 +8,9 @@ parallel decoding runs a second row that writes the text (paper section 3.3). Th
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class BodyRow:
     speaks: bool
     """Its audio logits are wanted."""
     position: int = 0
+    ids: list[int] = field(default_factory=list)
+    """Tokens of all positions, those that wait included, where the row is text only."""
 
 
 class Voice:
@@ -75,7 +78,7 @@ class Voice:
         return [AudioChunk(samples, self._spoken(self.frames))] if len(samples) else []
 
 
-class Answer:
+class Answer(ABC):
     """What both kinds share: text, sound, limits and the end."""
 
     def __init__(
@@ -139,13 +142,13 @@ class Answer:
         )
         self.done = True
 
+    @abstractmethod
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
         """Take what the body predicted for a row; called for every row of a step, then `advance` once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self) -> None:
         """Decide what the rows are fed next."""
-        raise NotImplementedError
 
 
 class BodyAnswer(Answer):
@@ -259,6 +262,7 @@ class AdapterAnswer(Answer):
             if self.planner is not None and piece:
                 self.planner.feed(piece)
             self.rows[0].waiting = self._embed(torch.tensor([token]))
+            self.rows[0].ids.append(token)
 
     def _said_enough(self, token: int) -> bool:
         """All sentences that were asked for are written, and this token begins another."""

@@ -14,10 +14,10 @@ import torch
 
 from model.engine import Engine, Prepared, as_omni_error
 from model.omni import MiniOmni
-from model.request import Done, EngineFull, Event, OmniError, Request
+from model.request import Done, EngineFull, Event, GenerationFailed, OmniError, Request
 
 
-@dataclass
+@dataclass(eq=False)
 class _Listener:
     """Where one answer's events go: a queue in the event loop that asked."""
 
@@ -27,8 +27,12 @@ class _Listener:
     gone: bool = False
 
     def tell(self, event: Event | OmniError) -> None:
-        if not self.gone:
+        if self.gone:
+            return
+        try:
             self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+        except RuntimeError:  # its event loop is closed: nobody listens any more
+            self.gone = True
 
 
 class AsyncEngine:
@@ -54,7 +58,7 @@ class AsyncEngine:
         self._listeners: dict[int, _Listener] = {}
         self._thread: threading.Thread | None = None
         self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
-        self._asked = 0
+        self._open_answers: set[_Listener] = set()
 
     async def start(self) -> None:
         """Open the model and answer once, so that the first real answer is as quick as the others."""
@@ -67,29 +71,33 @@ class AsyncEngine:
             pass
 
     async def stop(self) -> None:
-        """Finish the step in progress and end the thread. Answers in progress end without their `Done`."""
+        """Finish the step in progress and end the thread. Answers in progress raise `GenerationFailed`."""
         if self._thread is not None:
             self._commands.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
+        for listener in self._open_answers:
+            listener.events.put_nowait(_stopped())
         self._ears.shutdown(wait=False, cancel_futures=True)
 
     @property
     def active(self) -> int:
         """Requests being heard, queued or answered."""
-        return self._asked
+        return len(self._open_answers)
 
     async def generate(self, request: Request) -> AsyncGenerator[Event, None]:
         """Answer one request. Raises `InvalidRequest`, `EngineFull` or `GenerationFailed`."""
         engine = self._engine
         if engine is None or self._thread is None:
             raise EngineFull("the model is not open yet; try again when /ready says so")
-        if self._asked >= self._max_slots + self._max_queue:
-            raise EngineFull(f"{self._asked} requests are in progress or waiting; try again later")
-        self._asked += 1
+        if self.active >= self._max_slots + self._max_queue:
+            raise EngineFull(f"{self.active} requests are in progress or waiting; try again later")
         listener = _Listener(asyncio.get_running_loop(), asyncio.Queue())
+        self._open_answers.add(listener)
         try:
             prepared = await self._prepare(engine, request)
+            if self._thread is None:
+                raise _stopped()
             self._commands.put(lambda: self._submit(engine, prepared, listener))
             while True:
                 event = await listener.events.get()
@@ -99,7 +107,7 @@ class AsyncEngine:
                 if isinstance(event, Done):
                     return
         finally:
-            self._asked -= 1
+            self._open_answers.discard(listener)
             listener.gone = True
             self._commands.put(lambda: self._leave(engine, listener))
 
@@ -143,9 +151,23 @@ class AsyncEngine:
                 if command is None:
                     return
                 command()
-            for number, event in engine.step():
+            for number, event in self._step(engine):
                 listener = self._listeners.get(number)
                 if listener is not None:
                     listener.tell(event)
                     if isinstance(event, Done | OmniError):
                         del self._listeners[number]
+
+    def _step(self, engine: Engine) -> list[tuple[int, Event | OmniError]]:
+        """One step; what no answer can be blamed for ends them all, each with an error, and the engine lives on."""
+        try:
+            return engine.step()
+        except Exception as error:  # noqa: BLE001 - told to everybody who asked
+            numbers = list(self._listeners)
+            for number in numbers:
+                engine.cancel(number)
+            return [(number, as_omni_error(error)) for number in numbers]
+
+
+def _stopped() -> GenerationFailed:
+    return GenerationFailed("the model is being closed; ask again when the server is back")

@@ -47,6 +47,11 @@ class SlotCache(Cache):
             return keys[row : row + 1, :, : self._length], values[row : row + 1, :, : self._length]
         return keys[self._rows, :, : self._length], values[self._rows, :, : self._length]
 
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Give row `target` the first `count` positions of row `source`."""
+        for kept in (*self.keys, *self.values):
+            kept[target, :, :count] = kept[source, :, :count]
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self._length
 

@@ -322,14 +322,15 @@ class Engine:
             text, audio = self._logits([rows[index] for index in done], hidden[done])
         except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
             if len(answers) == 1:
-                return self._fail(answers[0], error)
-            for answer in answers:
-                self._run([pair for pair in pairs if pair[0] is answer], count)
-            return None
+                self._fail(answers[0], error)
+            else:
+                for answer in answers:
+                    self._run([pair for pair in pairs if pair[0] is answer], count)
+            return
         for row in rows:
             row.waiting = row.waiting[count:]
             row.position += count
-        return self._take([pairs[index] for index in done], text, audio)
+        self._take([pairs[index] for index in done], text, audio)
 
     def _hidden(self, rows: Sequence[BodyRow], count: int) -> Tensor:
         """The next `count` positions of rows through the body → hidden states of the last (rows, width)."""
@@ -406,10 +407,11 @@ class Engine:
             )
         except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
             if len(rows) == 1:
-                return self._fail(rows[0], error)
-            for answer, condition in zip(rows, conditions, strict=True):
-                self._speak_together([answer], [condition])
-            return None
+                self._fail(rows[0], error)
+            else:
+                for answer, condition in zip(rows, conditions, strict=True):
+                    self._speak_together([answer], [condition])
+            return
         for answer, tokens in zip(rows, sample(logits, [answer.audio_sampler for answer in rows]), strict=True):
             try:
                 answer.after_speech(tokens)

@@ -94,7 +94,7 @@ class OmniNetwork(nn.Module):
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
         """Rows of the table (…, 8) → their mean (…, width); (…,) text ids → their rows (…, width)."""
-        embedded: Tensor = self.table(ids)
+        embedded: Tensor = self.table(ids.to(self.table.weight.device))
         return embedded.mean(-2) if self.config.audio_route == "body" else embedded
 
     def embed_prompt(self, prompt: Prompt, features: Tensor | None = None) -> Tensor:
@@ -102,8 +102,8 @@ class OmniNetwork(nn.Module):
         if features is None or prompt.features_at is None:
             return self.embed(prompt.ids)[None]
         assert self.adapter is not None, "only the published route reads encoder states"
-        rows = self.table(prompt.ids).clone()
-        heard = self.adapter(features.to(rows.dtype))[0]
+        rows = self.table(prompt.ids.to(self.table.weight.device)).clone()
+        heard = self.adapter(features.to(rows))[0]
         rows[prompt.features_at : prompt.features_at + len(heard), :AUDIO_LAYERS] = heard[:, None]
         return rows.mean(-2)[None]
 
