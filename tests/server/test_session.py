@@ -369,11 +369,16 @@ def test_the_conversation_is_remembered() -> None:
 
 def test_options_and_history_reach_the_request() -> None:
     talk = Talk()
-    options = replace(talk.session.options, system_prompt="Be brief.", max_tokens=7, max_seconds=3.0)
+    options = replace(talk.session.options, system_prompt="Be brief.", max_tokens=7, max_seconds=3.0, max_sentences=2)
     talk.session.configure(options, (Turn("hi", "hello"),))
     request = started(talk.text_turn("more")[1]).request
     assert request == Request(
-        text="more", system_prompt="Be brief.", history=(Turn("hi", "hello"),), max_tokens=7, max_seconds=3.0
+        text="more",
+        system_prompt="Be brief.",
+        history=(Turn("hi", "hello"),),
+        max_tokens=7,
+        max_seconds=3.0,
+        max_sentences=2,
     )
     assert talk.detector.rules == options.rules
 
