@@ -1,0 +1,59 @@
+"""`python -m benchmarks NAME [--json]`: measure one thing, or `all`, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benchmarks import engine, latency, load, sessions, startup
+from benchmarks.report import Report
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Prints a table; with --json one JSON line on stdout, and the table on stderr.",
+        epilog="Flags after -- go to the server, such as: python -m benchmarks latency -- --model FOLDER",
+    )
+    parser.add_argument("name", choices=["all", *_BENCHMARKS], help="what to measure")
+    parser.add_argument("--json", action="store_true", help="one JSON line a benchmark on stdout")
+    parser.add_argument("--turns", type=_positive, default=20, help="latency: spoken questions (20)")
+    parser.add_argument("--people", type=_positive, default=2, help="load: conversations at once (2)")
+    parser.add_argument("--rounds", type=_positive, default=4, help="load: questions of each (4)")
+    parser.add_argument("--count", type=_positive, default=50, help="sessions: open conversations (50)")
+    parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
+    parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
+    parser.add_argument("flags", nargs="*", help="for the server, after --")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0")
+    return value
+
+
+_BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
+    "startup": lambda a: startup.run(a.starts, tuple(a.flags)),
+    "engine": lambda a: engine.run(a.steps),
+    "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
+    "load": lambda a: load.run(a.people, a.rounds, tuple(a.flags)),
+    "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what is asked for. → 0, or 1 when something could not be measured."""
+    arguments = _arguments(argv)
+    for name in _BENCHMARKS if arguments.name == "all" else [arguments.name]:
+        report = _BENCHMARKS[name](arguments)
+        print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        if arguments.json:
+            print(report.json_line(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,148 @@
+"""A person at a microphone, over `/ws`: speaks in real time, listens, and notes when everything happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+
+from benchmarks.questions import MICROPHONE_RATE
+
+ANSWER_RATE = 24_000
+CHUNK_MS = 40
+TURN_LIMIT_S = 120.0
+
+
+class TurnFailed(RuntimeError):
+    """The server answered with an error, or with no sound."""
+
+
+@dataclass
+class Turn:
+    """One question and its answer. Moments are seconds of `time.monotonic`, as the client saw them."""
+
+    speech_ended: float = 0.0
+    """The last sample of the question was sent."""
+    turn_confirmed: float = 0.0
+    """`speech_stopped` arrived."""
+    heard: str = ""
+    text: str = ""
+    sound: list[tuple[float, int]] = field(default_factory=list)
+    """When each piece of the answer arrived, and its samples at 24 kHz."""
+    done: dict[str, Any] = field(default_factory=dict)
+    """The fields of `response_done`."""
+
+    @property
+    def first_audio_ms(self) -> float:
+        """From the confirmed end of the turn to the first byte of sound."""
+        return 1000 * (self.sound[0][0] - self.turn_confirmed)
+
+    @property
+    def silence_ms(self) -> float:
+        """From the end of speech to the first byte of sound: what a person waits, but for playback."""
+        return 1000 * (self.sound[0][0] - self.speech_ended)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the answer's sound."""
+        return sum(samples for _, samples in self.sound) / ANSWER_RATE
+
+    @property
+    def worst_gap_ms(self) -> float:
+        """How late the latest piece came for a player that starts with the first: above 0 it would have stuttered."""
+        began, samples = self.sound[0]
+        buffered, worst = samples / ANSWER_RATE, -float("inf")
+        for moment, samples in self.sound[1:]:
+            worst = max(worst, moment - began - buffered)
+            buffered += samples / ANSWER_RATE
+        return 1000 * max(worst, -buffered)
+
+
+class Conversation:
+    """One connection. The microphone runs all the time, as a browser's does: silence while nobody speaks."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._speech: asyncio.Queue[np.ndarray] = asyncio.Queue()
+        self._spoken_at: float | None = None
+
+    async def start(self) -> None:
+        """Open the conversation and wait for `ready`."""
+        await self._socket.send(json.dumps({"type": "start", "sample_rate": MICROPHONE_RATE}))
+        message = await self._next()
+        if not isinstance(message, dict) or message["type"] != "ready":
+            raise TurnFailed(f"wanted ready, got {message!r}")
+
+    async def _next(self) -> dict[str, Any] | bytes:
+        message = await self._socket.recv()
+        return message if isinstance(message, bytes) else json.loads(message)
+
+    async def run_microphone(self) -> None:
+        """Send pieces of 40 ms in real time until cancelled."""
+        size = MICROPHONE_RATE * CHUNK_MS // 1000
+        quiet, due = np.zeros(size, np.int16), time.monotonic()
+        speaking: np.ndarray = quiet[:0]
+        while True:
+            if not len(speaking) and not self._speech.empty():
+                speaking = self._speech.get_nowait()
+            piece, speaking = (speaking[:size], speaking[size:]) if len(speaking) else (quiet, speaking)
+            await self._socket.send(np.concatenate([piece, quiet[len(piece) :]]).tobytes())
+            if piece is not quiet and not len(speaking):
+                self._spoken_at = time.monotonic()
+            due += CHUNK_MS / 1000
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def ask(self, speech: np.ndarray) -> Turn:
+        """Say (samples,) int16 and take the whole answer. Raises `TurnFailed`."""
+        self._spoken_at = None
+        self._speech.put_nowait(speech)
+        async with asyncio.timeout(TURN_LIMIT_S):
+            turn = await self._take_answer()
+        turn.speech_ended = self._spoken_at or turn.turn_confirmed
+        # the answer counts as played, so that the next question does not interrupt it
+        played = {"type": "playback", "played_ms": turn.done["audio_ms"], "response_id": turn.done["response_id"]}
+        await self._socket.send(json.dumps(played))
+        return turn
+
+    async def _take_answer(self) -> Turn:
+        turn = Turn()
+        while True:
+            message = await self._next()
+            if isinstance(message, bytes):
+                turn.sound.append((time.monotonic(), len(message) // 2))
+                continue
+            match message["type"]:
+                case "speech_stopped":
+                    turn.turn_confirmed = time.monotonic()
+                case "heard":
+                    turn.heard = message["text"]
+                    if message["no_speech"]:
+                        raise TurnFailed("the question was not heard")
+                case "error":
+                    raise TurnFailed(message["message"])
+                case "response_done":
+                    turn.done, turn.text = message, message["text"]
+                    if message["reason"] in ("interrupted", "error") or not turn.sound:
+                        raise TurnFailed(f"the answer ended with {message['reason']} and {turn.seconds:.1f} s of sound")
+                    return turn
+
+
+@asynccontextmanager
+async def conversation(url: str) -> AsyncIterator[Conversation]:
+    """Connect, start and keep the microphone running until left."""
+    async with connect(url, max_size=None, compression=None) as socket:
+        talk = Conversation(socket)
+        await talk.start()
+        microphone = asyncio.create_task(talk.run_microphone())
+        try:
+            yield talk
+        finally:
+            microphone.cancel()
+            await asyncio.gather(microphone, return_exceptions=True)

@@ -1,0 +1,220 @@
+"""The model's steps one by one, in this process, beside the least time that reading their weights could take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.questions import microphone
+from benchmarks.report import Figure, Report, median, percentile
+from model import AudioChunk, MiniOmni, Request
+from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, MouthDecoder
+
+CONTEXT = 200
+"""Positions before a timed body step: a prompt with a turn or two of memory."""
+ANSWERS = (
+    "How does a rainbow form?",
+    "Can you tell me a short story about a dog?",
+    "What is the best way to learn a language?",
+    "Why do cats purr?",
+)
+PLANNED = (
+    "A rainbow forms when sunlight passes through drops of water in the air. Each drop bends the light and splits it "
+    "into its colours, and we see them as a bow in the sky."
+)
+
+
+def time_ms(step: Callable[[int], object], steps: int) -> list[float]:
+    """Milliseconds of `step(0)` … `step(steps - 1)`, after a few that are not counted."""
+    for index in range(min(5, steps)):
+        step(index)
+    took = []
+    for index in range(steps):
+        began = time.perf_counter()
+        step(index)
+        took.append(1000 * (time.perf_counter() - began))
+    return took
+
+
+def read_bandwidth() -> float:
+    """Bytes a second at which the threads of PyTorch read memory: the best of eight passes over 512 MB."""
+    block = torch.ones(64, 2 << 20)  # float32, 512 MB: larger than any cache
+    best = min(time_ms(lambda _: block.sum(1), 8))
+    return block.nbytes / best * 1000
+
+
+def weights(part: object) -> list[Tensor]:
+    """Every weight matrix that `part` holds, modules and plain objects alike, each once."""
+    found: dict[int, Tensor] = {}
+    waiting, seen = [part], set()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            if item.dim() > 1:
+                found[item.data_ptr()] = item
+        elif isinstance(item, list | tuple):
+            waiting += item
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, nn.Module) or type(item).__module__.startswith("model."):
+            waiting += [value for name, value in vars(item).items() if name not in ("cos", "sin", "config")]
+    return list(found.values())
+
+
+def body_weights(omni: MiniOmni) -> list[Tensor]:
+    """What one body step with text logits reads: of a table that is not the head too, only a row, so it is left out."""
+    network = omni.network
+    found = weights(network)
+    heads = [matrix for matrix in found if len(matrix) == network.config.vocabulary.text_size]
+    if len(heads) > 1:
+        found = [matrix for matrix in found if matrix.data_ptr() != network.table.weight.data_ptr()]
+    return found
+
+
+def _body(omni: MiniOmni, steps: int) -> list[float]:
+    network = omni.network
+    cache = network.new_cache(1, CONTEXT + 1)
+    row = torch.zeros(1, dtype=torch.long)
+    prompt = network.embed(torch.arange(100, 100 + CONTEXT))[None]
+    network(prompt, torch.arange(CONTEXT)[None], row, cache)
+    token, position = network.embed(torch.tensor([[500]])), torch.tensor([[CONTEXT]])
+
+    def step(_: int) -> Tensor:
+        return network.text_logits(network(token, position, row, cache)[:, -1]).argmax(-1)
+
+    return time_ms(step, steps)
+
+
+def _prefill(omni: MiniOmni, positions: int, steps: int) -> list[float]:
+    network = omni.network
+    cache = network.new_cache(1, positions)
+    row = torch.zeros(1, dtype=torch.long)
+    prompt = network.embed(torch.arange(100, 100 + positions))[None]
+    return time_ms(lambda _: network(prompt, torch.arange(positions)[None], row, cache), steps)
+
+
+def _adapter(omni: MiniOmni, steps: int) -> tuple[list[float], Tensor]:
+    """Times of single steps over a real plan, and the codes (frames, 7) that they chose."""
+    adapter = omni.adapter
+    assert adapter is not None
+    planner = adapter.planner()
+    planner.feed(PLANNED)
+    planner.finish()
+    planned, slot = planner.available, torch.zeros(1, dtype=torch.long)
+    cache = adapter.new_cache(1)
+    chosen = torch.full((1, 7), adapter.pad)
+    codes = []
+
+    def step(index: int) -> None:
+        nonlocal chosen
+        at = index % planned
+        if at == 0:
+            chosen = torch.full((1, 7), adapter.pad)
+        logits = adapter.step(planner.condition(at)[None], chosen, torch.tensor([at]), slot, cache)
+        chosen = logits.argmax(-1)
+        codes.append(chosen[0])
+
+    took = time_ms(step, steps)
+    return took, torch.stack(codes)
+
+
+def _plan_ms(omni: MiniOmni) -> float:
+    """Planning the speech of a whole answer (letters → phonemes → durations → frame states), a frame's share."""
+    assert omni.adapter is not None
+    adapter = omni.adapter
+
+    def plan(_: int) -> None:
+        planner = adapter.planner()
+        for word in PLANNED.split():
+            planner.feed(word + " ")
+        planner.finish()
+        while planner.frames is None:
+            planner.condition(planner.available - 1)
+
+    planner = adapter.planner()
+    planner.feed(PLANNED)
+    planner.finish()
+    while planner.frames is None:
+        planner.condition(planner.available - 1)
+    return median(time_ms(plan, 3)) / planner.frames
+
+
+def _codec(omni: MiniOmni, codes: Tensor, steps: int, chunk: int) -> list[float]:
+    """Milliseconds a frame, in chunks of `chunk` frames."""
+    assert omni.mouth is not None
+    stream = omni.mouth.stream()
+    return [ms / chunk for ms in time_ms(lambda i: stream.push(codes[i % len(codes)].repeat(chunk, 1)), steps)]
+
+
+def _whole_answers(omni: MiniOmni) -> Iterator[tuple[float, float, float]]:
+    """(seconds to make it, seconds of sound, seconds until its first sound) of each answer, one at a time."""
+    for question in ANSWERS:
+        began, samples, first = time.perf_counter(), 0, 0.0
+        for event in omni.generate(Request(text=question)):
+            if isinstance(event, AudioChunk):
+                first = first or time.perf_counter() - began
+                samples += len(event.samples)
+        yield time.perf_counter() - began, samples / SAMPLE_RATE, first
+
+
+def _hearing(omni: MiniOmni) -> list[float]:
+    assert omni.ears is not None
+    ears = omni.ears
+    spoken = [question.astype(np.float32) / 32768 for question in microphone(6)]
+    return time_ms(lambda index: ears.hear(spoken[index]), len(spoken))
+
+
+@torch.inference_mode()
+def run(steps: int) -> Report:
+    """Time the embedded model. One row each: what one person's answer costs."""
+    omni = MiniOmni.from_pretrained()
+    bandwidth = read_bandwidth()
+
+    def floor(matrices: list[Tensor]) -> str:
+        size = sum(matrix.nbytes for matrix in matrices)
+        return f"reading its {size / 1e6:.0f} MB of weights alone: {1000 * size / bandwidth:.1f} ms"
+
+    assert omni.adapter is not None
+    assert isinstance(omni.mouth, MouthDecoder)
+    read = body_weights(omni)
+    body = _body(omni, steps)
+    adapter, codes = _adapter(omni, steps)
+    answers = list(_whole_answers(omni))
+    frame_ms = 1000 * SAMPLES_PER_FRAME / SAMPLE_RATE
+    figures = [
+        Figure("body step, one row, median", median(body), "ms", floor(read)),
+        Figure("… 95th percentile", percentile(body, 0.95), "ms"),
+        Figure("body prefill of 48 positions, median", median(_prefill(omni, 48, 20)), "ms"),
+        Figure("TTS-adapter step, one row, median", median(adapter), "ms", floor(weights(omni.adapter.decoder))),
+        Figure("… 95th percentile", percentile(adapter, 0.95), "ms"),
+        Figure("speech plan, a frame", _plan_ms(omni), "ms"),
+        Figure(
+            "codec frame alone, median",
+            median(_codec(omni, codes, steps, 1)),
+            "ms",
+            floor(weights(omni.mouth.mouth.decoder)),
+        ),
+        Figure("codec frame in chunks of 8, median", median(_codec(omni, codes, steps // 8 + 1, 8)), "ms"),
+        Figure("hearing a question, median", median(_hearing(omni)), "ms", "most of it before the turn is confirmed"),
+        Figure("typed question → first sound, median", 1000 * median([first for _, _, first in answers]), "ms"),
+        Figure(
+            "real-time factor of a whole answer",
+            median([took / length for took, length, _ in answers]),
+            "",
+            "codec included",
+        ),
+        Figure("… slowest", max(took / length for took, length, _ in answers), ""),
+        Figure("memory reads", bandwidth / 1e9, "GB/s", "measured, all threads"),
+    ]
+    dtype = str(max(read, key=lambda matrix: matrix.numel()).dtype).removeprefix("torch.")
+    workload = (
+        f"embedded model, body in {dtype}, {torch.get_num_threads()} threads; a frame is {frame_ms:.1f} ms of sound"
+    )
+    return Report("engine", workload, figures)

@@ -1,0 +1,34 @@
+"""A benchmark as it is run: against a server process of its own, with the real model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import sessions
+from benchmarks.__main__ import main
+from benchmarks.server_process import ServerFailed, server
+
+
+def test_a_benchmark_prints_one_json_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SETTLE_S", 0.3)
+    assert main(["sessions", "--count", "2", "--json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["benchmark"] == "sessions"
+    figures = {figure["name"]: figure["value"] for figure in report["figures"]}
+    assert 100 < figures["resident before"] < 4000
+    assert figures["resident with all open"] >= figures["resident before"] * 0.9
+    assert err.startswith("sessions: 2 open conversations")
+
+
+def test_a_server_that_cannot_start_is_told_with_its_reason() -> None:
+    with pytest.raises(ServerFailed, match="end-silence-ms"), server("--end-silence-ms", "1"):
+        pass
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert "latency" in capsys.readouterr().err
