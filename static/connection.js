@@ -62,6 +62,11 @@ export class Connection extends EventTarget {
     this.failures = 0;
   }
 
+  /** The server asks for patience: the next pause is at least two seconds or so. */
+  wait() {
+    this.failures = Math.max(this.failures, 2);
+  }
+
   #connect() {
     clearTimeout(this.timer);
     const socket = new WebSocket(this.url);

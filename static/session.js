@@ -137,9 +137,8 @@ export class Session extends EventTarget {
 
   /** Get ready to play and to listen. @returns {Promise<boolean>} false when it cannot be; a `problem` says why */
   async #openSound() {
-    if (!window.AudioContext || !window.AudioWorkletNode) {
-      // Pages that are not secure have no worklets either; that is then the thing to say.
-      this.#problem(window.isSecureContext ? 'browser' : 'insecure');
+    if (!window.isSecureContext || !window.AudioWorkletNode) {
+      this.#problem(window.isSecureContext ? 'browser' : 'insecure'); // worklets, too, are for secure pages only
       return false;
     }
     if (!this.context) this.#buildSound();
@@ -147,6 +146,8 @@ export class Session extends EventTarget {
     try {
       await Promise.all([this.opening, this.context.resume()]);
     } catch {
+      this.context.close(); // a context never asks again for a worklet that it could not load
+      this.context = null;
       this.opening = null;
       this.#problem('server_gone');
       return false;
@@ -269,7 +270,7 @@ export class Session extends EventTarget {
     clearTimeout(this.warming);
     this.connection.healthy();
     this.#solved('warming', ...CONNECTION_PROBLEMS);
-    if (this.context && !this.answers.speaker) await this.#openSound(); // it could not be loaded before
+    if (window.isSecureContext && !this.context) await this.#openSound(); // it could not be loaded before
     this.live = this.connection.up;
     this.lived = true;
     this.#post();
@@ -300,7 +301,7 @@ export class Session extends EventTarget {
   on_answerStarted({ answer, turn }) {
     this.unanswered = null;
     this.answers.begin(answer, this.conversation.answerStarted(turn));
-    this.#solved(...QUESTION_PROBLEMS);
+    this.#solved('full', ...QUESTION_PROBLEMS);
     this.#changed();
   }
 
@@ -325,6 +326,7 @@ export class Session extends EventTarget {
   on_error({ code, text, fatal, turn }) {
     if (fatal) {
       this.fatal = code;
+      this.connection.wait();
       return;
     }
     if (turn !== null || QUESTION_PROBLEMS.includes(code)) {

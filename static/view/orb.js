@@ -79,7 +79,8 @@ export class Orb {
     this.you.update(this.analysers.you, seconds);
     this.assistant.update(this.analysers.assistant, seconds);
     const awake = { ready: 0.35, ended: 0.35, connecting: 0.5, reconnecting: 0.3 }[this.state] ?? 1;
-    this.energy += (awake - this.energy) * Math.min(1, 3 * seconds);
+    const change = awake - this.energy;
+    this.energy = Math.abs(change) < 0.005 ? awake : this.energy + change * Math.min(1, 3 * seconds);
     const pace = this.state === 'thinking' ? 2.6 : 0.55 + this.assistant.mean * 1.6;
     if (!this.still.matches) this.time += seconds * pace;
     if (this.size > 0) this.#draw();

@@ -136,7 +136,7 @@ async def test_a_question_that_fails_says_why(server: LiveServer, generator: Scr
 async def test_a_full_server_refuses_with_a_sentence(generator: ScriptedGenerator) -> None:
     with LiveServer(generator, max_sessions=1) as server:
         async with OmniClient(server.ws_url):
-            with pytest.raises(OmniClientError, match="^busy: "):
+            with pytest.raises(OmniClientError, match=r"^busy: "):
                 await OmniClient(server.ws_url).__aenter__()
 
 

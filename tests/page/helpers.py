@@ -28,6 +28,11 @@ def ask(page: Page, question: str) -> None:
     page.press("#question", "Enter")
 
 
+def try_now(page: Page) -> None:
+    """Press the notice's button, unless the page has just helped itself."""
+    page.evaluate("document.querySelector('#notice:not([hidden]) .notice-action')?.click()")
+
+
 def played_samples(page: Page) -> int:
     """Samples of the answer, at 24 kHz, that the playback worklet has given out."""
     return int(page.evaluate("Number(document.body.dataset.playbackSamples ?? 0)"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
 
+import httpx
 import uvicorn
 
 from server.app import create_app
@@ -49,6 +51,13 @@ class LiveServer:
         self._thread = threading.Thread(target=self._server.run, name="live-server", daemon=True)
         self._thread.start()
         assert listening.wait(30), "the server did not start"
+
+    def wait_ready(self, timeout_s: float = 240) -> None:
+        """Until the model has answered once."""
+        deadline = time.monotonic() + timeout_s
+        while httpx.get(f"{self.url}ready").status_code != 200:
+            assert time.monotonic() < deadline, f"the model was not ready in {timeout_s} s"
+            threading.Event().wait(0.1)
 
     def stop(self) -> None:
         """Close every connection and end; `start()` listens on the same port again."""

@@ -10,7 +10,7 @@ from hibari import Hibari
 from playwright.sync_api import Browser
 
 from tests.page.conftest import ANSWER, INTERJECTION, QUESTION, SHORT_ANSWER, Visit
-from tests.page.helpers import ask, played_samples, turn_text, until, wait_loud, wait_silent, wait_state
+from tests.page.helpers import ask, played_samples, try_now, turn_text, until, wait_loud, wait_silent, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -118,7 +118,7 @@ def test_a_dropped_connection_comes_back_and_remembers(
     assert "Check that it is running" in page.inner_text("#notice")
     ask(page, "What did I say?")  # asked while it is away: sent when it is back
     server.start()
-    page.click(".notice-action")
+    try_now(page)
     wait_state(page, "speaking")
     assert page.is_hidden("#notice")
     request = brief.requests[-1]
