@@ -1,47 +1,69 @@
-"""Opens and saves models: the published layout and our own."""
+"""Opens, saves and converts models: the published layout and our own, from a folder or a hub id.
+
+| | published | ours |
+|---|---|---|
+| sizes | `model_config.yaml` | `config.json` |
+| language model | `lit_model.pth` | `network.safetensors`; the embedded model's comes in a wheel |
+| ears, mouth | `small.pt`, `snac_24khz/` | the same; the embedded model's `mouth.safetensors`, ears in a wheel |
+| also | `tokenizer.json` | `tokenizer.json`; the embedded model's `tts_adapter.safetensors` |
+
+    python -m model.checkpoint convert SOURCE TARGET        # from either layout to the other
+"""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
-import gc
 import json
 import logging
-import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
+import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers.initialization import no_init_weights
 from whisper.model import ModelDimensions
 
+from model.checkpoint_files import (
+    CheckpointError,
+    check_keys,
+    fill,
+    read_json,
+    read_pickle,
+    read_state,
+    read_tensors,
+    read_tokenizer,
+    read_yaml,
+    shapes_of,
+)
 from model.config import OmniConfig
 from model.ears import Ears, PublishedEars, StateEncoder, whisper_encoder
 from model.mouth import Mouth, MouthDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
 from model.public_layout import from_public, public_shapes, to_public
-from model.request import OmniError
-from model.snac_mouth import PublishedSnac
+from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.wheels import smollm2_state_dict
 
+__all__ = ["EMBEDDED", "CheckpointError", "Precision", "convert", "open_model", "save"]
+
 log = logging.getLogger(__name__)
 EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "smol-omni"
-
-
-class CheckpointError(OmniError):
-    """A checkpoint cannot be opened; the message names file, key, what was wanted and found, and what to do."""
-
-    code = "checkpoint_error"
+PUBLIC_WEIGHTS, PUBLIC_CONFIG, PUBLIC_EARS = "lit_model.pth", "model_config.yaml", "small.pt"
+OWN_CONFIG, OWN_NETWORK = "config.json", "network.safetensors"
+OWN_ADAPTER, OWN_MOUTH = "tts_adapter.safetensors", "mouth.safetensors"
+TOKENIZER = "tokenizer.json"
+SNAC_ID, SNAC_FOLDER = "hubertsiuzdak/snac_24khz", "snac_24khz"
+_BESIDE = (TOKENIZER, "tokenizer_config.json", PUBLIC_EARS, SNAC_FOLDER)
+"""What both layouts hold alike."""
+Features = Callable[[np.ndarray], Tensor]
+"""Samples at 16 kHz → the adapter's input."""
 
 
 @dataclass(frozen=True)
@@ -69,181 +91,25 @@ class Precision:
         return known[name]
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file, whole."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; fetch the checkpoint again, all files of it")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); fetch it again") from error
-
-
-def fill(module: nn.Module, state: dict[str, Tensor], file: Path) -> None:
-    """Load a state dict, exactly; `CheckpointError` names the first key that is wrong."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    check_keys(wanted, state, file)
-    module.load_state_dict(state)
-
-
-def check_keys(wanted: dict[str, tuple[int, ...]], state: dict[str, Tensor], file: Path) -> None:
-    """Every wanted key is there with its shape, and no other; `CheckpointError` otherwise."""
-    for key, shape in wanted.items():
-        if key not in state:
-            raise CheckpointError(
-                f"{file}: the key {key!r} is missing (wanted shape {shape}); the file is not of this model or not whole"
-            )
-        if tuple(state[key].shape) != shape:
-            raise CheckpointError(
-                f"{file}: {key!r} has shape {tuple(state[key].shape)}, wanted {shape}; weights and config do not match"
-            )
-    if unknown := sorted(set(state) - set(wanted)):
-        raise CheckpointError(
-            f"{file}: the key {unknown[0]!r} is unknown ({len(unknown)} such); the config describes another model"
-        )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); fetch it again") from error
-    return fields
-
-
-def open_own(folder: Path, device: torch.device, precision: Precision) -> MiniOmni:
-    """Our layout: `config.json`, `tokenizer.json`, and a safetensors file for each trained part."""
-    config = OmniConfig.from_dict(read_config(folder))
-    dtype = precision.dtype
-    network = build_network(config, dtype)
-    if config.body_weights is not None:
-        state = smollm2_state_dict(dtype)
-        renamed = {f"body.{key}": tensor for key, tensor in state.items()}
-        renamed["table.weight"] = renamed.pop("body.embed_tokens.weight")
-        fill(network, renamed, Path(config.body_weights))
-    else:
-        fill(network, read_tensors(folder / "network.safetensors"), folder / "network.safetensors")
-    omni = MiniOmni(config, network.to(device), read_tokenizer(folder))
+# -- opening --------------------------------------------------------------------------------------------------------
+def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype | str) -> MiniOmni:
+    """Open a folder or hub id in either layout; None: the embedded model."""
+    folder = EMBEDDED if path is None else find(path)
+    precision = Precision.of(dtype, device)
+    config = read_config(folder)
+    read_network = published_network if is_published(folder) else own_network
+    network = read_network(folder, config, precision.dtype).to(device)
+    omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
     if precision.fused:
         network.fuse(precision.int8)
-    if config.tts_adapter is not None:
-        adapter = TtsAdapter(config.tts_adapter)
-        fill(adapter, read_tensors(folder / "tts_adapter.safetensors"), folder / "tts_adapter.safetensors")
-        omni.adapter = adapter.eval()
-    if config.mouth is not None:
-        mouth = Mouth(config.mouth)
-        fill(mouth, read_tensors(folder / "mouth.safetensors"), folder / "mouth.safetensors")
-        omni.mouth = MouthDecoder(mouth)
-    if config.ears == "whisper-base":
-        omni.ears = Ears.open(dtype=dtype, device=device)
-    elif (folder / PUBLIC_EARS).is_file():
-        omni.features = open_public_ears(folder / PUBLIC_EARS, config, dtype, device).features
     if config.audio_route == "body":
+        omni.features = open_public_ears(folder, config, precision.dtype, device)
         omni.mouth = open_snac(folder)
+    else:
+        open_own_parts(omni, folder, precision.dtype, device)
     return omni
 
 
-def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
-    """A network of the right shape and dtype, its weights not yet set."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        return OmniNetwork(config)
-    finally:
-        torch.set_default_dtype(before)
-
-
-# -- the published layout -------------------------------------------------------------------------------------------
-PUBLIC_WEIGHTS, PUBLIC_CONFIG, PUBLIC_EARS = "lit_model.pth", "model_config.yaml", "small.pt"
-SNAC_ID, SNAC_FOLDER = "hubertsiuzdak/snac_24khz", "snac_24khz"
-
-
-def read_pickle(path: Path) -> Any:
-    """A file of `torch.save`, tensors only: code in it is never run. `CheckpointError` when it is damaged."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; fetch the checkpoint again, all files of it")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}); fetch it again") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than tensors, which is not loaded ({error}); save its weights alone, as a flat dict"
-        ) from error
-
-
-def read_public_config(path: Path) -> OmniConfig:
-    """`model_config.yaml`."""
-    try:
-        fields = yaml.safe_load(path.read_text())
-        return OmniConfig.from_public(fields)
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{path} is not YAML ({error}); fetch it again") from error
-    except KeyError as error:
-        raise CheckpointError(f"{path}: the field {error} is missing; fetch the file again") from error
-
-
-def open_public(folder: Path, device: torch.device, precision: Precision) -> MiniOmni:
-    """The published layout: `lit_model.pth`, `model_config.yaml`, `tokenizer.json`, Whisper's `small.pt`; SNAC in
-    `snac_24khz/` or from its hub id. Without one of the last three, what needs it is refused when it is asked for."""
-    config = read_public_config(folder / PUBLIC_CONFIG)
-    path = folder / PUBLIC_WEIGHTS
-    state = read_pickle(path)
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} is not a flat dict of tensors; save the model's state_dict() alone")
-    check_keys(public_shapes(config), state, path)
-    network = build_network(config, precision.dtype)
-    network.load_state_dict(from_public(state, config))
-    omni = MiniOmni(config, network.to(device), read_tokenizer(folder))
-    if precision.fused:
-        network.fuse(precision.int8)
-    if (folder / PUBLIC_EARS).is_file():
-        omni.features = open_public_ears(folder / PUBLIC_EARS, config, precision.dtype, device).features
-    omni.mouth = open_snac(folder)
-    return omni
-
-
-def open_public_ears(path: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> PublishedEars:
-    """Whisper's encoder from openai-whisper's own file."""
-    saved = read_pickle(path)
-    if not isinstance(saved, dict) or not {"dims", "model_state_dict"} <= saved.keys():
-        raise CheckpointError(f"{path} has no 'dims' and 'model_state_dict'; give openai-whisper's own small.pt")
-    encoder = whisper_encoder(ModelDimensions(**saved["dims"]))
-    prefix = "encoder."
-    state = {key.removeprefix(prefix): t for key, t in saved["model_state_dict"].items() if key.startswith(prefix)}
-    wanted = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
-    check_keys(wanted, state, path)
-    encoder.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
-    ears = PublishedEars(StateEncoder(encoder.to(device), dtype))
-    if ears.width != config.ears_width:
-        raise CheckpointError(
-            f"{path}: the encoder is {ears.width} wide, the model's adapter reads {config.ears_width}"
-        )
-    return ears
-
-
-def open_snac(folder: Path) -> PublishedSnac | None:
-    """SNAC from the checkpoint's folder, else from the hub, else None."""
-    place = folder / SNAC_FOLDER
-    if not place.is_dir():
-        try:
-            place = Path(huggingface_hub.snapshot_download(SNAC_ID))
-        except (OSError, ValueError) as error:
-            log.warning(
-                "no mouth: %s has no %s, and %s cannot be fetched (%s); answers will be text only",
-                folder, SNAC_FOLDER, SNAC_ID, error,
-            )  # fmt: skip
-            return None
-    return PublishedSnac.from_folder(place)
-
-
-def read_tokenizer(folder: Path) -> Tokenizer | None:
-    path = folder / "tokenizer.json"
-    return Tokenizer.from_file(str(path)) if path.is_file() else None
-
-
-# -- both -----------------------------------------------------------------------------------------------------------
 def find(path: str | Path) -> Path:
     """The folder of a path or hub id."""
     if (folder := Path(path)).is_dir():
@@ -259,29 +125,163 @@ def find(path: str | Path) -> Path:
         ) from error
 
 
-def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype | str) -> MiniOmni:
-    """Open a model in either layout; None: the embedded one."""
-    folder = EMBEDDED if path is None else find(path)
-    precision = Precision.of(dtype, device)
+def is_published(folder: Path) -> bool:
+    """The folder is in the published layout; a `config.json` beside it, as hubs like to have one, changes nothing."""
+    return (folder / PUBLIC_CONFIG).is_file() and not (folder / OWN_NETWORK).is_file()
+
+
+def read_config(folder: Path) -> OmniConfig:
+    """The sizes of the model in a folder of either layout."""
+    name = PUBLIC_CONFIG if is_published(folder) else OWN_CONFIG
+    path = folder / name
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has neither {OWN_CONFIG} (our layout) nor {PUBLIC_CONFIG} (the published one); "
+            "give the folder of a checkpoint"
+        )
     try:
-        if (folder / "config.json").is_file():
-            return open_own(folder, device, precision)
-        if (folder / PUBLIC_CONFIG).is_file():
-            return open_public(folder, device, precision)
+        if name == PUBLIC_CONFIG:
+            return OmniConfig.from_public(read_yaml(path))
+        return OmniConfig.from_dict(read_json(path))
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the field {error} is missing; fetch the file again") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a field is unknown or has a wrong value ({error}); fetch it again") from error
+
+
+def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    """A network of the right shape and dtype whose weights are still to be set: none are drawn."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with no_init_weights():
+            return OmniNetwork(config)
     finally:
-        give_back_memory()
-    raise CheckpointError(f"{folder} has neither config.json (our layout) nor {PUBLIC_CONFIG} (the published one)")
+        torch.set_default_dtype(before)
 
 
-def give_back_memory() -> None:
-    """Weights are read in one form and kept in another; glibc keeps what is freed in between unless told otherwise."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def read_public_state(folder: Path, config: OmniConfig) -> dict[str, Tensor]:
+    """`lit_model.pth`, checked. Of tied weights, which PyTorch saves under both names, one is kept."""
+    path = folder / PUBLIC_WEIGHTS
+    state = read_state(path)
+    table, head = state.get("transformer.wte.weight"), state.get("lm_head.weight")
+    if config.tied and table is not None and head is not None:
+        if not torch.equal(table, head):
+            raise CheckpointError(
+                f"{path}: 'lm_head.weight' differs from 'transformer.wte.weight', which the config says are tied; "
+                f"set tie_word_embeddings in {PUBLIC_CONFIG} to false"
+            )
+        state = {key: tensor for key, tensor in state.items() if key != "lm_head.weight"}
+    check_keys(public_shapes(config), state, path)
+    return state
+
+
+def published_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    network = build_network(config, dtype)
+    fill(network, from_public(read_public_state(folder, config), config), folder / PUBLIC_WEIGHTS, dtype)
+    return network
+
+
+def own_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    network = build_network(config, dtype)
+    if config.body_weights is None:
+        fill(network, read_tensors(folder / OWN_NETWORK), folder / OWN_NETWORK, dtype)
+        return network
+    state = {f"body.{key}": tensor for key, tensor in smollm2_state_dict(dtype).items()}
+    state["table.weight"] = state.pop("body.embed_tokens.weight")
+    fill(network, state, Path(config.body_weights), dtype)
+    return network
+
+
+def open_own_parts(omni: MiniOmni, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+    """The embedded model's ears, TTS adapter and mouth."""
+    config = omni.config
+    if config.tts_adapter is not None:
+        adapter = TtsAdapter(config.tts_adapter)
+        fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
+        omni.adapter = adapter.eval()
+    if config.mouth is not None:
+        mouth = Mouth(config.mouth)
+        fill(mouth, read_tensors(folder / OWN_MOUTH), folder / OWN_MOUTH)
+        omni.mouth = MouthDecoder(mouth)
+    if config.ears == "whisper-base":
+        omni.ears = Ears.open(dtype=dtype, device=device)
+
+
+def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:
+    """Whisper's encoder from openai-whisper's own file; None when the folder has none."""
+    path = folder / PUBLIC_EARS
+    if not path.is_file():
+        log.warning("no ears: %s has no %s; questions can be typed only", folder, PUBLIC_EARS)
+        return None
+    saved = read_pickle(path)
+    if not isinstance(saved, dict) or not {"dims", "model_state_dict"} <= saved.keys():
+        raise CheckpointError(f"{path} has no 'dims' and 'model_state_dict'; give openai-whisper's own {PUBLIC_EARS}")
+    try:
+        encoder = whisper_encoder(ModelDimensions(**saved["dims"]))
+    except TypeError as error:
+        raise CheckpointError(f"{path}: 'dims' are not Whisper's ({error}); give its own {PUBLIC_EARS}") from error
+    prefix = "encoder."
+    state = {key.removeprefix(prefix): t for key, t in saved["model_state_dict"].items() if key.startswith(prefix)}
+    fill(encoder, state, path, torch.float32)
+    ears = PublishedEars(StateEncoder(encoder.to(device), dtype))
+    if ears.width != config.ears_width:
+        raise CheckpointError(
+            f"{path}: the encoder is {ears.width} wide, the model's adapter reads {config.ears_width}; "
+            "give the Whisper that the model was trained with"
+        )
+    return ears.features
+
+
+def open_snac(folder: Path) -> PublishedSnac | None:
+    """SNAC from the checkpoint's folder, else from the hub, else None."""
+    place = folder / SNAC_FOLDER
+    if not place.is_dir():
+        try:
+            place = Path(huggingface_hub.snapshot_download(SNAC_ID))
+        except (OSError, ValueError) as error:
+            log.warning(
+                "no mouth: %s has no %s, and %s cannot be fetched (%s); answers will be text only",
+                folder, SNAC_FOLDER, SNAC_ID, error,
+            )  # fmt: skip
+            return None
+    path = place / SNAC_CONFIG
+    try:
+        snac = build_snac(read_json(path))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: no sizes of SNAC ({error}); fetch {SNAC_ID} again") from error
+    fill(snac, read_state(place / SNAC_WEIGHTS), place / SNAC_WEIGHTS)
+    return PublishedSnac(snac)
 
 
 # -- saving ---------------------------------------------------------------------------------------------------------
-_BESIDE = ("tokenizer.json", "tokenizer_config.json", PUBLIC_EARS, SNAC_FOLDER)
+def write_own(folder: Path, config: OmniConfig, state: dict[str, Tensor] | None) -> None:
+    """`config.json` and, unless the config names where they come from, the language model's weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if state is not None:
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, folder / OWN_NETWORK)
+    (folder / OWN_CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def save(omni: MiniOmni, folder: Path) -> None:
+    """Write a model in our layout: everything of it that was not read from a wheel, from `small.pt` or from SNAC.
+
+    `CheckpointError` when it was opened for speed (int8 or bfloat16 by name), which keeps no exact weights.
+    """
+    config = omni.config
+    state = dict(omni.network.state_dict())
+    if config.body_weights is None:
+        if shapes_of(state.items()) != shapes_of(build_network(config, torch.bfloat16).state_dict().items()):
+            raise CheckpointError("the model was opened in a quick format; open it with dtype=torch.float32 to save it")
+        write_own(folder, config, state)
+    else:
+        write_own(folder, config, None)
+    if omni.adapter is not None:
+        save_file({key: t.contiguous() for key, t in omni.adapter.state_dict().items()}, folder / OWN_ADAPTER)
+    if isinstance(omni.mouth, MouthDecoder):
+        save_file({key: t.contiguous() for key, t in omni.mouth.mouth.state_dict().items()}, folder / OWN_MOUTH)
+    if omni.tokenizer is not None:
+        omni.tokenizer.save(str(folder / TOKENIZER))
 
 
 def convert(source: Path, target: Path) -> None:
@@ -289,22 +289,22 @@ def convert(source: Path, target: Path) -> None:
 
     Tokenizer, ears and SNAC are copied beside it.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    if (source / PUBLIC_CONFIG).is_file():
-        config = read_public_config(source / PUBLIC_CONFIG)
-        state = read_pickle(source / PUBLIC_WEIGHTS)
-        check_keys(public_shapes(config), state, source / PUBLIC_WEIGHTS)
-        save_file(
-            {key: t.contiguous() for key, t in from_public(state, config).items()}, target / "network.safetensors"
-        )
-        (target / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    if source.resolve() == target.resolve():
+        raise CheckpointError(f"{target} is the source itself; give another folder")
+    config = read_config(source)
+    if config.audio_route != "body":
+        raise CheckpointError(f"{source}: the published layout has no place for a {config.audio_route} model")
+    if is_published(source):
+        write_own(target, config, from_public(read_public_state(source, config), config))
     else:
-        config = OmniConfig.from_dict(read_config(source))
-        if config.audio_route != "body":
-            raise CheckpointError(f"{source}: the published layout has no place for a {config.audio_route} model")
-        state = read_tensors(source / "network.safetensors")
-        torch.save(to_public(state, config), target / PUBLIC_WEIGHTS)
-        (target / PUBLIC_CONFIG).write_text(yaml.safe_dump(config.to_public()))
+        state = read_tensors(source / OWN_NETWORK)
+        check_keys(shapes_of(build_network(config, torch.bfloat16).state_dict().items()), state, source / OWN_NETWORK)
+        public = to_public(state, config)
+        if config.tied:
+            public["lm_head.weight"] = public["transformer.wte.weight"]
+        target.mkdir(parents=True, exist_ok=True)
+        torch.save(public, target / PUBLIC_WEIGHTS)
+        (target / PUBLIC_CONFIG).write_text(yaml.safe_dump(config.to_public()), encoding="utf-8")
     for name in _BESIDE:
         if (source / name).is_dir():
             shutil.copytree(source / name, target / name, dirs_exist_ok=True)
@@ -313,15 +313,15 @@ def convert(source: Path, target: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Convert a checkpoint between the published layout and ours.")
+    parser = argparse.ArgumentParser("python -m model.checkpoint", description="Convert between the two layouts.")
     parser.add_argument("command", choices=["convert"])
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("source", help="folder or hub id of a checkpoint in either layout")
+    parser.add_argument("target", type=Path, help="folder to write; the layout is the other one")
     options = parser.parse_args()
     try:
-        convert(options.source, options.target)
+        convert(find(options.source), options.target)
     except CheckpointError as error:
-        parser.exit(2, f"{error}\n")
+        parser.exit(2, f"python -m model.checkpoint: {error}\n")
 
 
 if __name__ == "__main__":

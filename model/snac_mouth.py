@@ -8,8 +8,7 @@ answer always sounds the same, streamed or whole.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from snac import SNAC
 from snac.layers import NoiseBlock
 from torch import Tensor, nn
 
-from model.mouth import SAMPLES_PER_FRAME, STRIDES, frames_to_books
+from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, STRIDES, frames_to_books
 from model.request import InvalidRequest
 
 SNAC_24KHZ: dict[str, Any] = {
@@ -34,6 +33,8 @@ SNAC_24KHZ: dict[str, Any] = {
     "noise": True,
     "depthwise": True,
 }
+SNAC_CONFIG, SNAC_WEIGHTS = "config.json", "pytorch_model.bin"
+"""The files of `hubertsiuzdak/snac_24khz`."""
 CONTEXT_STEPS = 11
 """Latent steps to either side that decide a sample: 3 of the first convolution, 1 + 4.9 of the first block (dilations
 1, 3, 9 of kernel 7 at eight times the rate), 0.8 of the second, 0.2 of the rest."""
@@ -62,19 +63,28 @@ class PositionNoise(nn.Module):
         return out
 
 
+def build_snac(fields: Mapping[str, Any]) -> SNAC:
+    """`snac`'s module from the fields of its `config.json`, its weights still to be loaded.
+
+    `ValueError` where its frames are not the seven codes of 2048 samples at 24 kHz that the model speaks.
+    """
+    snac = SNAC(**fields)
+    found = (snac.sampling_rate, tuple(snac.vq_strides), int(snac.hop_length))
+    wanted = (SAMPLE_RATE, STRIDES, _STEP_SAMPLES)
+    if found != wanted or snac.attn_window_size is not None:
+        raise ValueError(
+            f"sampling rate, strides and hop are {found}, wanted {wanted}, with attn_window_size null, "
+            f"found {snac.attn_window_size}"
+        )
+    return snac
+
+
 class PublishedSnac:
     """`SnacDecoder` of the published model."""
 
     def __init__(self, snac: SNAC) -> None:
         self.snac = snac.eval()
         self._noises = self._fix_noise()
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> PublishedSnac:
-        """A folder with `config.json` and `pytorch_model.bin`, as `hubertsiuzdak/snac_24khz` has them."""
-        snac = SNAC(**json.loads((folder / "config.json").read_text()))
-        snac.load_state_dict(torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True))
-        return cls(snac)
 
     def _fix_noise(self) -> list[PositionNoise]:
         """Put `PositionNoise` in the place of every noise block."""

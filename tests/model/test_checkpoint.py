@@ -20,7 +20,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from whisper.model import ModelDimensions, Whisper
 
-from model.checkpoint import EMBEDDED, CheckpointError, convert, open_model
+from model.checkpoint import EMBEDDED, CheckpointError, build_network, convert, open_model, save
+from model.checkpoint_files import fill
 from model.config import OmniConfig
 from model.network import OmniNetwork
 from model.omni import MiniOmni
@@ -139,6 +140,116 @@ def test_the_full_size_has_the_published_shapes() -> None:
     assert sum(t.numel() for t in state.values()) == 2 * 181_120 * 896 + 357_898_112 + 2 * 768 * 4864 + 4864 * 896
 
 
+def test_the_full_size_runs_on_seeded_weights() -> None:
+    """All 1.0 G weights in bfloat16: a spoken question's prompt and the first tokens of its answer."""
+    config = OmniConfig.from_public(FULL_SIZE)
+    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).bfloat16()
+
+    def seeded(shape: tuple[int, ...]) -> torch.Tensor:
+        count = int(np.prod(shape))
+        drawn = noise.repeat(-(-count // len(noise)))[:count].view(shape)
+        return drawn * shape[-1] ** -0.5 if len(shape) > 1 else 1 + 0.1 * drawn
+
+    network = build_network(config, torch.bfloat16)
+    state = {key: seeded(shape) for key, shape in public_shapes(config).items()}
+    fill(network, from_public(state, config), Path("seeded"), torch.bfloat16)
+    features = torch.randn(1, 5, 768, generator=torch.Generator().manual_seed(1)).bfloat16()
+    said = MiniOmni(config, network).generate_tokens(Task.A1A2, features, max_steps=3)
+    assert said.audio.shape == (7, 3)
+    assert int(said.audio.max()) < 4160
+    assert len(said.text) == 3
+
+
+def test_golden_weights_come_through_files_whole(tmp_path: Path) -> None:
+    """From files in the published layout, then in ours, the tokens that the published code gives."""
+    golden = reference.load()
+    published = tmp_path / "published"
+    published.mkdir()
+    (published / "model_config.yaml").write_text(yaml.safe_dump(reference.fields(golden)))
+    torch.save(reference.weights(golden), published / "lit_model.pth")
+    convert(published, tmp_path / "ours")
+    wanted = golden["tokens_A1A2_batch"]
+    for folder in (published, tmp_path / "ours"):
+        said = opened(folder).generate_tokens(Task.A1A2, torch.from_numpy(golden["audio_features"]))
+        assert said.audio.tolist() == wanted[:7].tolist()
+        assert said.text.tolist() == wanted[7].tolist()
+
+
+def test_tied_weights_may_come_under_both_names(tmp_path: Path) -> None:
+    fields = {**SMALL, "tie_word_embeddings": True}
+    config = OmniConfig.from_public(fields)
+    published = tmp_path / "published"
+    published.mkdir()
+    (published / "model_config.yaml").write_text(yaml.safe_dump(fields))
+    state = reference.seeded(public_shapes(config), 3)
+    state["lm_head.weight"] = state["transformer.wte.weight"]
+    torch.save(state, published / "lit_model.pth")
+    convert(published, tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "theirs")
+    after = torch.load(tmp_path / "theirs" / "lit_model.pth", weights_only=True)
+    assert after.keys() == state.keys()
+    assert all(torch.equal(after[key], state[key]) for key in state)
+    state["lm_head.weight"] = state["transformer.wte.weight"] + 1
+    torch.save(state, published / "lit_model.pth")
+    with pytest.raises(CheckpointError, match=r"lm_head.weight.*tied"):
+        opened(published)
+
+
+def test_what_is_saved_is_opened_again(plain: Path, tmp_path: Path) -> None:
+    omni = opened(plain)
+    save(omni, tmp_path / "saved")
+    again = opened(tmp_path / "saved").network.state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in omni.network.state_dict().items())
+    with pytest.raises(CheckpointError, match="quick format"):
+        save(open_model(plain, torch.device("cpu"), "bfloat16"), tmp_path / "quick")
+
+
+def test_the_embedded_model_saves_its_trained_parts(tmp_path: Path) -> None:
+    save(opened(EMBEDDED), tmp_path / "saved")
+    for name in ("tts_adapter.safetensors", "mouth.safetensors"):
+        before, after = load_file(EMBEDDED / name), load_file(tmp_path / "saved" / name)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not (tmp_path / "saved" / "network.safetensors").exists(), "the body comes in a wheel"
+
+
+def test_a_hub_id_is_found_in_the_hubs_cache(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "models--someone--omni"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(plain, place / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    omni = open_model("someone/omni", torch.device("cpu"), torch.float32)
+    assert omni.tokenizer is not None
+    with pytest.raises(CheckpointError, match="the hub does not give it"):
+        open_model("someone/else", torch.device("cpu"), torch.float32)
+
+
+def test_a_config_beside_the_published_files_changes_nothing(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hub"
+    shutil.copytree(plain, folder)
+    (folder / "config.json").write_text('{"model_type": "mini-omni"}')
+    assert opened(folder).config == opened(plain).config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ('{"audio_route": "body"}', "body"), ('{"body": {}, "depth": 3}', "depth"), ("[]", "list")],
+)
+def test_a_wrong_own_config_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config.json.*{message}"):
+        opened(tmp_path)
+
+
+def test_converting_says_what_cannot_be_done(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no place"):
+        convert(EMBEDDED, tmp_path / "x")
+    with pytest.raises(CheckpointError, match="source itself"):
+        convert(plain, plain)
+
+
 Damage = Callable[[Path], None]
 
 
@@ -166,6 +277,24 @@ def truncate(folder: Path) -> None:
 KEY = "transformer.h.1.mlp.fc_1.weight"
 
 
+def reshape_snac(folder: Path) -> None:
+    path = folder / "snac_24khz" / "pytorch_model.bin"
+    state = torch.load(path, weights_only=True)
+    state["decoder.model.0.bias"] = torch.zeros(3)
+    torch.save(state, path)
+
+
+def other_strides(folder: Path) -> None:
+    path = folder / "snac_24khz" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vq_strides": [8, 4, 2, 1]}))
+
+
+def other_ears(folder: Path) -> None:
+    saved = torch.load(folder / "small.pt", weights_only=True)
+    saved["dims"]["n_audio_layer"] = 3
+    torch.save(saved, folder / "small.pt")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -177,7 +306,17 @@ KEY = "transformer.h.1.mlp.fc_1.weight"
         (lambda f: (f / "lit_model.pth").write_bytes(pickle.dumps({"a": Harmful()})), ["lit_model.pth"]),
         (lambda f: torch.save({"a": Harmful()}, f / "lit_model.pth"), ["more than tensors"]),
         (lambda f: (f / "model_config.yaml").write_text("n_embd: 32"), ["n_head", "missing"]),
+        (lambda f: (f / "model_config.yaml").write_text("[1, 2]"), ["model_config.yaml", "list"]),
+        (lambda f: (f / "model_config.yaml").write_text("{a"), ["model_config.yaml", "not YAML"]),
+        (lambda f: (f / "model_config.yaml").write_text("n_embd: wide"), ["model_config.yaml", "wide"]),
         (lambda f: (f / "model_config.yaml").unlink(), ["neither config.json"]),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), ["tokenizer.json", "fetch it again"]),
+        (lambda f: (f / "small.pt").write_bytes(b"PK"), ["small.pt", "fetch it again"]),
+        (lambda f: torch.save({}, f / "small.pt"), ["small.pt", "dims"]),
+        (other_ears, ["small.pt", "blocks.1", "missing"]),
+        (reshape_snac, ["pytorch_model.bin", "decoder.model.0.bias", "(3,)", "(64,)"]),
+        (other_strides, ["config.json", "(8, 4, 2, 1)", "wanted", "(4, 2, 1)"]),
+        (lambda f: (f / "snac_24khz" / "pytorch_model.bin").unlink(), ["pytorch_model.bin", "missing"]),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_named_with_what_to_do(
