@@ -1,0 +1,219 @@
+"""Answer one question without a server: a WAV file or typed text in, a WAV file and one JSON object out.
+
+    python -m model question.wav --out answer.wav
+    python -m model --text "Why is the sky blue?" --out answer.wav
+    python -m model question.wav --task A1T2                     # answer in text only
+
+The JSON object on standard output has: model, task, heard (null where the model keeps no transcript), text, reason
+(stop, length or no_speech), question_seconds (null for text), seconds (of spoken answer), first_text_seconds and
+first_audio_seconds (since the question was given; null where there is none), answering_seconds (all of it),
+real_time_factor (answering_seconds by seconds), text_tokens, frames, sample_rate and out (null when not written).
+Anything else goes to standard error. Exit code 2: the question or a flag cannot be used, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from model.omni import MiniOmni
+    from model.request import Done, Request
+
+USAGE_EXIT = 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is printed; see the module's text."""
+
+    model: str
+    task: str
+    heard: str | None
+    text: str
+    reason: str
+    question_seconds: float | None
+    seconds: float
+    first_text_seconds: float | None
+    first_audio_seconds: float | None
+    answering_seconds: float
+    real_time_factor: float | None
+    text_tokens: int
+    frames: int
+    sample_rate: int
+    out: str | None
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "python -m model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("question", nargs="?", type=Path, help="a WAV file of any rate and channel count, at most 30 s")
+    made.add_argument("--text", help="a typed question instead of a spoken one")
+    made.add_argument("--out", type=Path, help="where the spoken answer is written, a WAV file (24 kHz, mono, 16 bit)")
+    made.add_argument("--model", help="folder or hub id of a checkpoint; without it, the embedded model")
+    made.add_argument(
+        "--task",
+        choices=["A1A2", "A1T2", "A1T1", "T1A2", "T1T2"],
+        help="A: audio, T: text; 1: the question, 2: the answer (A1T1 transcribes); without it, the answer is spoken",
+    )
+    made.add_argument("--seed", type=int, help="makes answers with a temperature repeatable")
+    made.add_argument("--temperature", type=float, default=0.0, help="of the answer's text; 0, the default: likeliest")
+    made.add_argument("--max-tokens", type=int, default=256, help="text tokens of the answer at most (default 256)")
+    made.add_argument("--max-seconds", type=float, default=40.0, help="seconds of speech at most (default 40)")
+    made.add_argument("--device", default="auto", help="auto (the default), cpu or cuda")
+    made.add_argument(
+        "--dtype",
+        choices=["auto", "float32", "bfloat16", "int8"],
+        default="auto",
+        help="the weights' number format; auto: int8 on a CPU, bfloat16 on a GPU",
+    )
+    made.add_argument("--threads", type=int, help="CPU threads; without it, one for each core")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; → 0, or 2 with a sentence on standard error."""
+    given = parser().parse_args(arguments)
+    from model.request import OmniError  # after the flags: `--help` need not wait for torch
+    from model.wheels import WheelError
+
+    try:
+        report = answer(given)
+    except (OmniError, WheelError, ValueError) as error:
+        print(f"python -m model: {error}", file=sys.stderr)
+        return USAGE_EXIT
+    print(json.dumps(asdict(report), ensure_ascii=False))
+    return 0
+
+
+def answer(given: argparse.Namespace) -> Report:
+    """Open the model, ask, write the sound. `OmniError` or `ValueError` say what cannot be used."""
+    import torch
+
+    from model.audio import WINDOW_SECONDS, AudioError, read_wav, write_wav
+    from model.mouth import SAMPLE_RATE
+    from model.omni import MiniOmni
+    from model.request import Request
+    from model.sampling import SamplingParams
+    from model.vocabulary import Task
+
+    check(given)
+    sound = read_wav(given.question) if given.question else None
+    if sound and sound.seconds > WINDOW_SECONDS:
+        raise AudioError(
+            f"{given.question} lasts {sound.seconds:.1f} s, at most {WINDOW_SECONDS} s can be heard; cut it"
+        )
+    task = Task(given.task) if given.task else (Task.A1A2 if sound else Task.T1A2)
+    request = Request(
+        audio=sound.samples if sound else None,
+        text=given.text,
+        task=task,
+        sampling=SamplingParams(temperature=given.temperature, seed=given.seed),
+        max_tokens=given.max_tokens,
+        max_seconds=given.max_seconds,
+    )
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    device = given.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    print("opening the model …", file=sys.stderr)
+    omni = MiniOmni.from_pretrained(given.model, device, given.dtype)
+    print("answering …", file=sys.stderr)
+    spoken = ask(omni, request)
+    seconds = len(spoken.samples) / SAMPLE_RATE
+    written = given.out is not None and seconds > 0
+    if written:
+        write_wav(given.out, spoken.samples, SAMPLE_RATE)
+    return Report(
+        model=given.model or "smol-omni",
+        task=task.value,
+        heard=spoken.heard,
+        text=spoken.done.text,
+        reason=spoken.done.reason,
+        question_seconds=_rounded(sound.seconds if sound else None),
+        seconds=round(seconds, 3),
+        first_text_seconds=_rounded(spoken.first_text_seconds),
+        first_audio_seconds=_rounded(spoken.first_audio_seconds),
+        answering_seconds=round(spoken.answering_seconds, 3),
+        real_time_factor=_rounded(spoken.answering_seconds / seconds if seconds else None),
+        text_tokens=spoken.done.text_tokens,
+        frames=spoken.done.frames,
+        sample_rate=SAMPLE_RATE,
+        out=str(given.out) if written else None,
+    )
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A whole answer and when its parts came, in seconds since the question was given."""
+
+    heard: str | None
+    samples: np.ndarray
+    done: Done
+    first_text_seconds: float | None
+    first_audio_seconds: float | None
+    answering_seconds: float
+
+
+def ask(omni: MiniOmni, request: Request) -> Spoken:
+    """Ask, and take note of every event."""
+    from model.request import AudioChunk, Done, Heard, TextDelta
+
+    begun = time.perf_counter()
+    heard: str | None = None
+    first: dict[type, float] = {}
+    chunks: list[np.ndarray] = []
+    done: Done | None = None
+    for event in omni.generate(request):
+        first.setdefault(type(event), time.perf_counter() - begun)
+        match event:
+            case Heard(text=text):
+                heard = text
+            case AudioChunk(samples=samples):
+                chunks.append(samples)
+            case Done():
+                done = event
+    assert done is not None, "every answer ends with Done"
+    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    spent = time.perf_counter() - begun
+    return Spoken(heard, samples, done, first.get(TextDelta), first.get(AudioChunk), spent)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def check(given: argparse.Namespace) -> None:
+    """What can be said before the model is opened; `ValueError` says what to change."""
+    if (given.question is None) == (given.text is None):
+        raise ValueError('give one question: a WAV file, or --text "…"')
+    if given.text is not None and not given.text.strip():
+        raise ValueError("--text is empty; give a question that is not empty")
+    if given.task and given.task.startswith("A1") and given.question is None:
+        raise ValueError(f"task {given.task} needs a WAV file; for a typed question use T1A2 or T1T2")
+    if given.task and given.task.startswith("T1") and given.text is None:
+        raise ValueError(f"task {given.task} needs --text; for a WAV file use A1A2, A1T2 or A1T1")
+    if given.out and given.task and not given.task.endswith("A2"):
+        raise ValueError(f"task {given.task} speaks no answer, so there is nothing for --out; use A1A2 or T1A2")
+    if given.out and not given.out.parent.is_dir():
+        raise ValueError(f"--out {given.out}: the folder {given.out.parent} does not exist; make it first")
+    if given.max_tokens < 1 or given.max_seconds <= 0:
+        raise ValueError("--max-tokens and --max-seconds must be above 0")
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"--threads {given.threads}: at least 1 is needed")
+    if given.device.split(":")[0] not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {given.device} is unknown; choose auto, cpu or cuda")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
