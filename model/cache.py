@@ -47,6 +47,11 @@ class SlotCache(Cache):
             return keys[row : row + 1, :, : self._length], values[row : row + 1, :, : self._length]
         return keys[self._rows, :, : self._length], values[self._rows, :, : self._length]
 
+    def clear(self, row: int) -> None:
+        """Forget a row whose values cannot be trusted: not even a masked position may hold NaN."""
+        for kept in (*self.keys, *self.values):
+            kept[row] = 0
+
     def copy(self, source: int, target: int, count: int) -> None:
         """Give row `target` the first `count` positions of row `source`."""
         for kept in (*self.keys, *self.values):

@@ -18,7 +18,17 @@ from torch import Tensor
 from model.answer import AdapterAnswer, Answer, BodyAnswer, BodyRow
 from model.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
-from model.request import Done, EngineFull, Event, GenerationFailed, Heard, InvalidRequest, OmniError, Request
+from model.request import (
+    Done,
+    EngineFull,
+    Event,
+    GenerationFailed,
+    Heard,
+    InvalidRequest,
+    OmniError,
+    Request,
+    TextDelta,
+)
 from model.sampling import Sampler, SamplingParams, sample
 from model.vocabulary import DELAY, Task, build_prompt
 
@@ -154,6 +164,11 @@ class Engine:
             if other is answer:
                 self._failed.append((number, as_omni_error(error)))
                 del self._answers[number]
+                for row in answer.rows:  # what broke it must not reach the next answer through a masked position
+                    self._cache.clear(row.slot)
+                    self._last.pop(row.slot, None)
+                if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and self._speech_cache:
+                    self._speech_cache.clear(answer.speech_slot)
                 self._release(answer, all_rows=True)
 
     def _release(self, answer: Answer, all_rows: bool = False) -> None:
@@ -178,6 +193,10 @@ class Engine:
                 told.append((number, Heard(prepared.question)))
             if prepared.no_speech:
                 told.append((number, Done("no_speech", "", 0.0, 0, 0)))
+                continue
+            if prepared.task is Task.A1T1 and prepared.question is not None:  # the ears have written it down already
+                told.append((number, TextDelta(prepared.question)))
+                told.append((number, Done("stop", prepared.question, 0.0, 0, 0)))
                 continue
             try:
                 self._answers[number] = self._begin(prepared, rows)
@@ -339,6 +358,8 @@ class Engine:
         slots = torch.tensor([row.slot for row in rows])
         hidden = self.omni.network(embedded, positions.to(embedded.device), slots.to(embedded.device), self._cache)
         last: Tensor = hidden[:, -1]
+        if not last.isfinite().all():
+            raise ArithmeticError("the model computed what is not a number")
         return last
 
     def _logits(self, rows: Sequence[BodyRow], hidden: Tensor) -> tuple[Tensor | None, Tensor | None]:

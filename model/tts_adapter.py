@@ -268,6 +268,11 @@ class SpeechCache:
     keys: list[Tensor]
     values: list[Tensor]
 
+    def clear(self, slot: int) -> None:
+        """Forget a slot whose values cannot be trusted: not even a masked step may hold NaN."""
+        for kept in (*self.keys, *self.values):
+            kept[slot] = 0
+
 
 class SpeechDecoder(nn.Module):
     """Decoder blocks over the answer's steps: conditions and earlier tokens in, seven layers of tokens out."""

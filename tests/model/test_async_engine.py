@@ -1,0 +1,104 @@
+"""The engine behind `async for`: order, leaving, refusing, surviving, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from model.async_engine import AsyncEngine
+from model.omni import MiniOmni
+from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed, InvalidRequest, Request, TextDelta
+from model.vocabulary import Task
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def typed(text: str, tokens: int = 4) -> Request:
+    return Request(text=text, task=Task.T1T2, max_tokens=tokens)
+
+
+async def collect(events: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in events]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(embedded: MiniOmni) -> AsyncIterator[AsyncEngine]:
+    engine = AsyncEngine(embedded, max_slots=2, max_queue=1)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+async def test_events_come_in_order_and_end_with_done(engine: AsyncEngine) -> None:
+    events = await collect(engine.generate(Request(text="Good morning!", max_tokens=8, max_seconds=1)))
+    assert isinstance(events[0], TextDelta)
+    assert any(isinstance(event, AudioChunk) for event in events)
+    assert [isinstance(event, Done) for event in events] == [False] * (len(events) - 1) + [True]
+    assert engine.active == 0
+
+
+async def test_answers_at_once_equal_answers_alone(engine: AsyncEngine, embedded: MiniOmni) -> None:
+    questions = [typed("Good morning!"), typed("What is the capital of France?"), typed("Why is the sky blue?")]
+    together = await asyncio.gather(*(collect(engine.generate(request)) for request in questions))
+    for request, events in zip(questions, together, strict=True):
+        *_, done = embedded.generate(request)
+        assert events[-1] == done
+
+
+async def test_leaving_the_loop_frees_the_slot(engine: AsyncEngine) -> None:
+    async with contextlib.aclosing(engine.generate(typed("Tell me a story.", 200))) as events:
+        async for _ in events:
+            break
+    assert engine.active == 0
+    (*_, done) = await collect(engine.generate(typed("Hello!", 1)))  # comes after the leaving, on the same thread
+    assert isinstance(done, Done)
+    assert engine._engine is not None
+    assert engine._engine.active == 0
+
+
+async def test_one_too_many_is_refused_and_nobody_else_notices(engine: AsyncEngine) -> None:
+    waiting = [asyncio.ensure_future(collect(engine.generate(typed("Hello!")))) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(EngineFull, match="try again later"):
+        await collect(engine.generate(typed("Hello!")))
+    for events in await asyncio.gather(*waiting):
+        assert isinstance(events[-1], Done)
+
+
+async def test_a_senseless_request_is_refused(engine: AsyncEngine) -> None:
+    with pytest.raises(InvalidRequest):
+        await collect(engine.generate(typed("  ")))
+    assert engine.active == 0
+
+
+async def test_the_engine_survives_a_step_that_breaks(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engine._engine is not None
+
+    def broken() -> list[tuple[int, Event]]:
+        raise MemoryError("no memory for this step")
+
+    monkeypatch.setattr(engine._engine, "step", broken)
+    with pytest.raises(GenerationFailed, match="no memory"):
+        await collect(engine.generate(typed("Hello!")))
+    monkeypatch.undo()
+    *_, done = await collect(engine.generate(typed("Hello!")))
+    assert isinstance(done, Done)
+
+
+async def test_closing_ends_what_is_in_progress(embedded: MiniOmni) -> None:
+    engine = AsyncEngine(embedded, max_slots=1)
+    with pytest.raises(EngineFull):  # not open yet
+        await collect(engine.generate(typed("Hello!")))
+    await engine.start()
+    await engine.start()  # is open already
+    events: AsyncGenerator[Event, None] = engine.generate(typed("Tell me a long story.", 200))
+    assert isinstance(await anext(events), TextDelta)
+    await engine.stop()
+    with pytest.raises(GenerationFailed, match="being closed"):
+        await collect(events)
+    with pytest.raises(EngineFull):
+        await collect(engine.generate(typed("Hello!")))
