@@ -1,5 +1,7 @@
 """Writes the embedded checkpoint: the trained parts as half-precision safetensors, sizes, tokenizer.
 
+The codec's encoder, which only training needs, goes to its `training/` folder: `training.resume` goes on from there.
+
     python -m training.export --adapter work/adapter.average.pt --spelling work/spelling.pt --codec work/mouth.pt \
         --out checkpoints/smol-omni
 """
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("checkpoints/smol-omni"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "training").mkdir(parents=True, exist_ok=True)
     codec, _ = load_codec(options.codec)
     adapter = load_adapter(options.adapter, options.spelling) if options.adapter else TtsAdapter()
     with torch.no_grad():
@@ -41,6 +43,7 @@ def main() -> None:
             book.copy_(quantizer.codebook.weight)
     save_file(half(codec.mouth), options.out / "mouth.safetensors")
     save_file(half(adapter), options.out / "tts_adapter.safetensors")
+    save_file(half(codec.encoder), options.out / "training" / "codec_encoder.safetensors")
     config = {"model_type": "smol-omni", **smol_omni(adapter.config, codec.mouth.config).to_dict()}
     (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     if not (options.out / "tokenizer.json").exists():

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import torch
 
-from model.engine import Engine, Prepared
+from model.engine import Engine
 from model.omni import MiniOmni
+from model.prepare import Prepared
 from model.request import Done, Request
 from model.sampling import SamplingParams
 from model.vocabulary import Task
