@@ -64,6 +64,12 @@ def test_text_in_text_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert (report["seconds"], report["frames"], report["real_time_factor"], report["out"]) == (0, 0, None, None)
 
 
+def test_a_question_is_written_down(question: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(question), "--task", "A1T1"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["heard"] == report["text"] == "What is the capital of France?"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
