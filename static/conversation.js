@@ -12,7 +12,8 @@ const KEPT_BYTES = 120_000_000; // of sound, for saving; the oldest goes first
  * @property {{text: string, spoken: number, started: boolean, done: boolean, interrupted: boolean,
  *   sound: ArrayBuffer[], played: number}} assistant 24 kHz PCM16;
  *   `spoken`: characters said so far; `played`: samples heard
- * @property {number|null} delayMs from the end of the question to the first sound of the answer
+ * @property {number|null} delayMs from when the question was known to be over to the first sound of the answer
+ * @property {number} silenceMs from the end of the question until that was known
  */
 
 /** Events: `change` (detail: Turn), `drop` (detail: Turn). */
@@ -114,8 +115,9 @@ export class Conversation extends EventTarget {
     this.changed(turn);
   }
 
-  answerDelay(turn, delayMs) {
+  answerDelay(turn, delayMs, silenceMs) {
     turn.delayMs = delayMs;
+    turn.silenceMs = silenceMs;
     this.changed(turn);
   }
 
@@ -157,6 +159,7 @@ export class Conversation extends EventTarget {
       user: { text: '', typed, done: false, sound: [] },
       assistant: { text: '', spoken: 0, started: false, done: false, interrupted: false, sound: [], played: 0 },
       delayMs: null,
+      silenceMs: 0,
     };
     this.turns.push(turn);
     return turn;

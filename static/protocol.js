@@ -52,7 +52,7 @@ export function parse(data) {
 const READERS = {
   ready: () => ({ type: 'ready' }),
   speech_started: (m) => ({ type: 'speechStarted', turn: m.turn_id, resumed: Boolean(m.resumed) }),
-  speech_stopped: (m) => ({ type: 'speechStopped', turn: m.turn_id }),
+  speech_stopped: (m) => ({ type: 'speechStopped', turn: m.turn_id, atMs: m.at_ms }),
   heard: (m) => ({ type: 'heard', turn: m.turn_id, text: m.text, noSpeech: Boolean(m.no_speech) }),
   response_started: (m) => ({ type: 'answerStarted', answer: m.response_id, turn: m.turn_id }),
   text_delta: (m) => ({ type: 'answerText', answer: m.response_id, text: m.text }),

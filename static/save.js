@@ -15,7 +15,9 @@ export function conversationText({ turns }) {
   for (const { user, assistant } of turns) {
     if (user.text) paragraphs.push(`You: ${user.text}`);
     if (!assistant.text) continue;
-    const said = assistant.interrupted ? `${assistant.text.slice(0, assistant.spoken)} … (interrupted)` : assistant.text;
+    const said = assistant.interrupted
+      ? `${assistant.text.slice(0, assistant.spoken)} … (interrupted)`
+      : assistant.text;
     paragraphs.push(`Mini-Omni: ${said}`);
   }
   return `${paragraphs.join('\n\n')}\n`;
@@ -44,7 +46,8 @@ export function conversationSound({ turns }) {
 }
 
 /** @returns {Blob} */
-export const textFile = (conversation) => new Blob([conversationText(conversation)], { type: 'text/plain;charset=utf-8' });
+export const textFile = (conversation) =>
+  new Blob([conversationText(conversation)], { type: 'text/plain;charset=utf-8' });
 
 /** @returns {Blob} */
 export const soundFile = (conversation) => wavBlob(conversationSound(conversation), ANSWER_RATE);

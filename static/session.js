@@ -6,13 +6,19 @@
  */
 
 import { Answers } from './answers.js';
-import { Microphone, MicrophoneError } from './audio/microphone.js';
-import { Speaker } from './audio/speaker.js';
+import { FRAME_MS, MicrophoneError } from './audio/microphone.js';
+import { Sound, SoundError } from './audio/sound.js';
 import { Connection } from './connection.js';
 import { interruptMessage, playbackMessage, serverUrl, startMessage, stopMessage, textMessage } from './protocol.js';
 
 const WARMING_AFTER_MS = 2500;
-const MICROPHONE_PROBLEMS = ['insecure', 'microphone_refused', 'microphone_missing', 'microphone_taken', 'microphone_lost'];
+const MICROPHONE_PROBLEMS = [
+  'insecure',
+  'microphone_refused',
+  'microphone_missing',
+  'microphone_taken',
+  'microphone_lost',
+];
 const CONNECTION_PROBLEMS = ['server_gone', 'busy', 'not_ready', 'shutting_down', 'refused'];
 const QUESTION_PROBLEMS = ['busy', 'invalid_request', 'generation_failed', 'text_too_long', 'shutting_down'];
 
@@ -25,19 +31,22 @@ export class Session extends EventTarget {
     super();
     this.settings = settings;
     this.conversation = conversation;
-    this.context = null;
-    this.speaker = null;
-    this.microphone = null;
-    this.opening = null; // the worklet's promise
     this.live = false; // the server said `ready`
     this.lived = false; // it did so before, in this conversation
     this.ended = false;
     this.muted = false;
     this.hearing = false;
     this.thinkingSince = null; // when the question was over, or null
+    this.silenceMs = 0; // that had passed by then
+    this.sentMs = 0; // of microphone, on this connection
     this.outbox = []; // typed turns to send
     this.unanswered = null; // the typed turn that was sent last, until its answer begins
     this.fatal = null; // code of the error after which the server closes
+    this.sound = new Sound({
+      onFrame: (frame) => this.#frame(frame),
+      onLost: () => this.#microphoneLost(),
+      onReport: (report) => this.#played(report),
+    });
     this.answers = new Answers(conversation, {
       onFirstSound: (turn) => this.#firstSound(turn),
       onPlayed: (id, playedMs) => this.connection.send(playbackMessage(id, playedMs)),
@@ -63,7 +72,7 @@ export class Session extends EventTarget {
   }
 
   get microphoneOpen() {
-    return this.microphone?.open ?? false;
+    return this.sound.microphone?.open ?? false;
   }
 
   /** Whether there is an answer that `interrupt()` would stop. */
@@ -77,7 +86,7 @@ export class Session extends EventTarget {
   async start() {
     if (!(await this.#openSound())) return;
     try {
-      await this.microphone.start(this.settings.get('deviceId'));
+      await this.sound.microphone.start(this.settings.get('deviceId'));
     } catch (error) {
       this.#problem(error instanceof MicrophoneError ? error.code : 'server_gone'); // its worklet could not be loaded
       return;
@@ -108,14 +117,14 @@ export class Session extends EventTarget {
 
   setMuted(muted) {
     this.muted = muted;
-    this.microphone.muted = muted;
+    this.sound.microphone.muted = muted;
     this.#changed();
   }
 
   end() {
     this.connection.send(stopMessage());
     this.connection.close();
-    this.microphone?.stop();
+    this.sound.microphone?.stop();
     this.answers.silence();
     this.#abandon();
     this.outbox = [];
@@ -135,46 +144,30 @@ export class Session extends EventTarget {
 
   // — sound —
 
-  /** Get ready to play and to listen. @returns {Promise<boolean>} false when it cannot be; a `problem` says why */
+  /** @returns {Promise<boolean>} false when there can be no sound; a `problem` says why */
   async #openSound() {
-    if (!window.isSecureContext || !window.AudioWorkletNode) {
-      this.#problem(window.isSecureContext ? 'browser' : 'insecure'); // worklets, too, are for secure pages only
-      return false;
-    }
-    if (!this.context) this.#buildSound();
-    this.opening ??= this.speaker.open();
     try {
-      await Promise.all([this.opening, this.context.resume()]);
-    } catch {
-      this.context.close(); // a context never asks again for a worklet that it could not load
-      this.context = null;
-      this.opening = null;
-      this.#problem('server_gone');
+      await this.sound.open();
+    } catch (error) {
+      if (!(error instanceof SoundError)) throw error;
+      this.#problem(error.code);
       return false;
     }
-    this.answers.speaker = this.speaker;
+    this.answers.speaker = this.sound.speaker;
+    this.sound.speaker.setVolume(this.settings.get('volume'));
     return true;
-  }
-
-  #buildSound() {
-    this.context = new AudioContext({ latencyHint: 'interactive' });
-    this.speaker = new Speaker(this.context, { onReport: (report) => this.#played(report) });
-    this.speaker.setVolume(this.settings.get('volume'));
-    this.microphone = new Microphone(this.context, {
-      onFrame: (frame) => this.#frame(frame),
-      onLost: () => this.#microphoneLost(),
-    });
   }
 
   #frame({ pcm, rms }) {
     this.#levels({ you: rms });
     if (!this.microphoneOpen || !this.live) return;
     this.connection.sendAudio(pcm);
+    this.sentMs += FRAME_MS;
     this.conversation.microphone(pcm);
   }
 
   #microphoneLost() {
-    this.microphone.stop();
+    this.sound.microphone.stop();
     this.#levels({ you: 0 });
     this.#problem('microphone_lost');
     this.#changed();
@@ -188,8 +181,8 @@ export class Session extends EventTarget {
 
   #firstSound(turn) {
     if (this.thinkingSince !== null) {
-      const heldMs = 1000 * (this.context.outputLatency || 0);
-      this.conversation.answerDelay(turn, performance.now() - this.thinkingSince + heldMs);
+      const delayMs = performance.now() - this.thinkingSince + this.sound.heldMs;
+      this.conversation.answerDelay(turn, delayMs, this.silenceMs);
       this.thinkingSince = null;
     }
     this.#changed();
@@ -222,6 +215,7 @@ export class Session extends EventTarget {
       this.connection.send(textMessage(turn.user.text));
       this.unanswered = turn;
       this.thinkingSince = performance.now();
+      this.silenceMs = 0;
     }
     this.#changed();
   }
@@ -270,8 +264,9 @@ export class Session extends EventTarget {
     clearTimeout(this.warming);
     this.connection.healthy();
     this.#solved('warming', ...CONNECTION_PROBLEMS);
-    if (window.isSecureContext && !this.context) await this.#openSound(); // it could not be loaded before
+    if (window.isSecureContext && !this.sound.context) await this.#openSound(); // it could not be loaded before
     this.live = this.connection.up;
+    this.sentMs = 0;
     this.lived = true;
     this.#post();
   }
@@ -283,9 +278,10 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
-  on_speechStopped() {
+  on_speechStopped({ atMs }) {
     this.hearing = false;
     this.thinkingSince = performance.now();
+    this.silenceMs = Math.max(0, this.sentMs - atMs);
     this.conversation.speechStopped();
     this.#changed();
   }
@@ -345,7 +341,7 @@ export class Session extends EventTarget {
   }
 
   #apply({ name }) {
-    if (name === 'volume') this.speaker?.setVolume(this.settings.get('volume'));
+    if (name === 'volume') this.sound.speaker?.setVolume(this.settings.get('volume'));
     else if (name === 'deviceId') this.microphoneOpen && this.start();
     else if (this.live) this.connection.send(this.#startMessage());
   }

@@ -7,7 +7,7 @@ export function keepAwake(session) {
 
   async function update() {
     if (document.visibilityState !== 'visible') return;
-    if (talking() && session.context?.state !== 'running') session.context?.resume();
+    if (talking()) session.sound.resume();
     if (!navigator.wakeLock) return;
     if (talking() && (!lock || lock.released)) {
       try {

@@ -1,6 +1,7 @@
 /** The microphone, as frames of 16 kHz PCM16. */
 
 export const MICROPHONE_RATE = 16000;
+export const FRAME_MS = 20;
 
 /** Why there is no microphone: `code` is a key of the sentences in `problems.js`. */
 export class MicrophoneError extends Error {

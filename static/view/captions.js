@@ -57,12 +57,13 @@ class Row {
     this.announced = '';
   }
 
-  update({ user, assistant, delayMs }, announce) {
+  update({ user, assistant, delayMs, silenceMs }, announce) {
     fill(this.you.words, user.text || (user.done ? 'A spoken question' : null));
     this.#answer(user, assistant);
     this.element.dataset.done = assistant.done;
     this.element.classList.toggle('interrupted', assistant.interrupted);
-    this.delay.textContent = delayMs === null ? '' : `Answered in ${(delayMs / 1000).toFixed(2)} s`;
+    this.delay.textContent = delayMs === null ? '' : `Answered in ${seconds(silenceMs + delayMs)}`;
+    this.delay.title = silenceMs ? `${seconds(silenceMs)} of silence, then ${seconds(delayMs)} to the first sound` : '';
     this.note.textContent = assistant.interrupted ? (assistant.text ? 'Interrupted' : 'Not answered') : '';
     this.meta.hidden = !this.delay.textContent && !this.note.textContent;
     this.#announce(user, assistant, announce);
@@ -81,12 +82,15 @@ class Row {
   }
 
   #announce(user, assistant, announce) {
-    const words = assistant.done && assistant.text ? `Mini-Omni said: ${assistant.text}` : user.text && `You: ${user.text}`;
+    const words =
+      assistant.done && assistant.text ? `Mini-Omni said: ${assistant.text}` : user.text && `You: ${user.text}`;
     if (!words || words === this.announced) return;
     this.announced = words;
     announce(words);
   }
 }
+
+const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
 
 function line(who, side) {
   const row = element('div', `line ${side}`);

@@ -139,7 +139,14 @@ export class Orb {
 
   #shine(radius) {
     const { paint } = this;
-    const shine = paint.createRadialGradient(-radius * 0.3, -radius * 0.42, 0, -radius * 0.3, -radius * 0.42, radius * 0.85);
+    const shine = paint.createRadialGradient(
+      -radius * 0.3,
+      -radius * 0.42,
+      0,
+      -radius * 0.3,
+      -radius * 0.42,
+      radius * 0.85,
+    );
     shine.addColorStop(0, 'rgb(255 255 255 / 0.55)');
     shine.addColorStop(1, 'rgb(255 255 255 / 0)');
     paint.globalAlpha = 0.55 * (0.6 + 0.4 * this.energy);

@@ -79,7 +79,10 @@ export class Stage {
     buttons.interrupt.disabled = !session.interruptible;
     buttons.end.hidden = !active;
     orb.state = state;
-    orb.analysers = { you: session.microphone?.analyser ?? null, assistant: session.speaker?.analyser ?? null };
+    orb.analysers = {
+      you: session.sound.microphone?.analyser ?? null,
+      assistant: session.sound.speaker?.analyser ?? null,
+    };
   }
 
   #showMicrophone(active) {

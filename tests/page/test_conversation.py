@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hibari import Hibari
 from playwright.sync_api import Browser
 
@@ -35,7 +37,11 @@ def test_a_spoken_question_is_answered_and_talked_over(
     wait_state(page, "speaking")
     assert turn_text(page, 1, "you") == QUESTION
     wait_loud(page)
-    assert page.locator(".turn .delay").first.inner_text().startswith("Answered in 0.")
+    (total_s,) = re.findall(r"^Answered in ([\d.]+) s$", page.locator(".turn .delay").first.inner_text())
+    title = page.get_attribute(".turn .delay", "title") or ""
+    silence_s, delay_s = map(float, re.findall(r"([\d.]+) s", title))
+    assert float(total_s) == pytest.approx(silence_s + delay_s, abs=0.011)
+    assert 0.4 < silence_s < 1.5, "the silence that ended the turn counts"
     assert turn_text(page, 1, "assistant").startswith("My name is Mini-Omni")
     assert page.locator(".unsaid").first.inner_text() != "", "what is still to be said is paler"
 
