@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from model.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, SnacStream
 from model.request import AudioChunk, Done, Event, TextDelta
+from model.rows import BodyRow
 from model.sampling import Sampler
 from model.tts_adapter import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
@@ -25,22 +25,6 @@ from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
 _SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
 LONGEST_CHUNK = 8
 """Frames decoded at once at most: 1, 2, 4, 8, 8 … so that the first sound is early and the rest is cheap."""
-
-
-@dataclass
-class BodyRow:
-    """One sequence in the body's cache."""
-
-    slot: int
-    waiting: Tensor
-    """Embeddings not yet run, (positions, width): the prompt at first, then one position a step."""
-    writes: bool
-    """Its text logits are wanted."""
-    speaks: bool
-    """Its audio logits are wanted."""
-    position: int = 0
-    ids: list[int] = field(default_factory=list)
-    """Tokens of all positions, those that wait included, where the row is text only."""
 
 
 class Voice:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from model.engine import Engine, Prepared, as_omni_error
+from model.engine import Engine, as_omni_error
 from model.omni import MiniOmni
+from model.prepare import Prepared
 from model.request import Done, EngineFull, Event, GenerationFailed, OmniError, Request
 
 

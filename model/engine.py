@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.answer import AdapterAnswer, Answer, BodyAnswer, BodyRow
+from model.answer import AdapterAnswer, Answer, BodyAnswer
 from model.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
+from model.prepare import Prepared, prepare
 from model.request import (
     Done,
     EngineFull,
@@ -29,6 +29,7 @@ from model.request import (
     Request,
     TextDelta,
 )
+from model.rows import BodyRow, RowPool
 from model.sampling import Sampler, SamplingParams, sample
 from model.vocabulary import DELAY, Task, build_prompt
 
@@ -39,25 +40,8 @@ PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
 PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
-LONGEST_AUDIO_SECONDS = 30
-EAR_RATE = 16_000
 EMBEDDED_WINDOW = 1024
 """Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request whose audio has been heard. `Engine.prepare` makes it, in any thread."""
-
-    request: Request
-    task: Task
-    question: str | None = None
-    """What was typed or heard; None where the model keeps no transcript."""
-    text_ids: tuple[int, ...] | None = None
-    """The question already in tokens; for the embedded model, the whole prompt."""
-    features: Tensor | None = None
-    """Encoder states (1, frames, ears_width), for the published route."""
-    no_speech: bool = False
 
 
 class Engine:
@@ -68,9 +52,7 @@ class Engine:
         self.max_slots, self.max_queue = max_slots, max_queue
         self.window = window or (omni.config.window if omni.config.audio_route == "body" else EMBEDDED_WINDOW)
         rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
-        self._cache = omni.network.new_cache(rows, self.window)
-        self._free = list(range(rows))
-        self._last: dict[int, BodyRow] = {}
+        self._rows = RowPool(omni.network, rows, self.window)
         self.prefilled = 0
         """Prompt positions that went through the body so far; what an earlier turn left in a slot is not run again."""
         self._speech_cache = omni.adapter.new_cache(max_slots) if omni.adapter else None
@@ -86,29 +68,7 @@ class Engine:
 
         Raises `InvalidRequest` for what cannot be answered as it is.
         """
-        task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
-        if task.hears and request.audio is None:
-            raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
-        if not task.hears and not (request.text or "").strip():
-            raise InvalidRequest(f"task {task.value} needs text that is not empty")
-        if task.speaks and self.omni.mouth is None:
-            raise InvalidRequest(f"this model was opened without a mouth (SNAC); ask for text, not for {task.value}")
-        if not task.hears or request.audio is None:
-            return Prepared(request, task, question=request.text)
-        audio = request.audio
-        if audio.ndim != 1 or not len(audio):
-            raise InvalidRequest(f"audio has shape {audio.shape}, wanted (samples,), at least one")
-        if len(audio) > LONGEST_AUDIO_SECONDS * EAR_RATE:
-            seconds = len(audio) / EAR_RATE
-            raise InvalidRequest(f"the question lasts {seconds:.1f} s, at most {LONGEST_AUDIO_SECONDS} s can be heard")
-        if self.omni.config.audio_route == "body":
-            if self.omni.features is None:
-                raise InvalidRequest("this model was opened without ears (small.pt); ask it by text")
-            return Prepared(request, task, features=self.omni.features(audio))
-        if self.omni.ears is None:
-            raise InvalidRequest("this model was opened without ears; ask it by text")
-        hearing = self.omni.ears.hear(audio)
-        return Prepared(request, task, question=hearing.text, no_speech=hearing.no_speech or not hearing.text.strip())
+        return prepare(self.omni, request)
 
     def submit(self, prepared: Prepared) -> int:
         """Queue a prepared request; its events come from `step` under the number that is returned.
@@ -165,8 +125,7 @@ class Engine:
                 self._failed.append((number, as_omni_error(error)))
                 del self._answers[number]
                 for row in answer.rows:  # what broke it must not reach the next answer through a masked position
-                    self._cache.clear(row.slot)
-                    self._last.pop(row.slot, None)
+                    self._rows.distrust(row)
                 if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and self._speech_cache:
                     self._speech_cache.clear(answer.speech_slot)
                 self._release(answer, all_rows=True)
@@ -175,7 +134,7 @@ class Engine:
         if all_rows:
             answer.released += [row.slot for row in answer.rows]
             answer.rows = []
-        self._free += answer.released
+        self._rows.free += answer.released
         answer.released = []
         if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
             self._free_speech.append(answer.speech_slot)
@@ -186,7 +145,7 @@ class Engine:
         while self._queue and len(self._answers) < self.max_slots:
             number, prepared = self._queue[0]
             rows = 2 if self._parallel(prepared) else 1
-            if len(self._free) < rows:
+            if len(self._rows.free) < rows:
                 break
             self._queue.popleft()
             if prepared.request.audio is not None and prepared.question is not None:
@@ -245,8 +204,7 @@ class Engine:
                 omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, request.max_sentences, **shared
             )
         for row in body_rows:
-            self._free.remove(row.slot)
-            self._last[row.slot] = row
+            self._rows.claim(row)
         return answer
 
     def _max_steps(self, request: Request, positions: int) -> int:
@@ -269,7 +227,7 @@ class Engine:
                 writes=index == rows - 1,
                 speaks=index == 0 and prepared.task.speaks,
             )
-            for index, (slot, prompt) in enumerate(zip(self._free[:rows], prompts, strict=True))
+            for index, (slot, prompt) in enumerate(zip(self._rows.free[:rows], prompts, strict=True))
         ]
 
     def _chat_rows(self, prepared: Prepared) -> list[BodyRow]:
@@ -279,25 +237,9 @@ class Engine:
         room = self.window - min(request.max_tokens, self.window // 4)
         ids = list(prepared.text_ids or ())
         ids = ids or omni.chat.encode(prepared.question or "", request.system_prompt, request.history, room)
-        slot, known = self._place(ids)
+        slot, known = self._rows.place(ids)
         waiting = omni.network.embed(torch.tensor(ids[known:]))
         return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]
-
-    def _place(self, ids: list[int]) -> tuple[int, int]:
-        """A free slot for a prompt, and how many of its first positions are in the cache of that slot already.
-
-        The slot that holds the conversation so far is taken; where another one shares the beginning (the system
-        prompt, at least), that is copied. The last position is always run: it predicts the first token.
-        """
-        shared = {slot: _common(row.ids[: row.position], ids[:-1]) for slot, row in self._last.items()}
-        source = max(shared, key=lambda slot: shared[slot], default=None)
-        if source is None or not shared[source]:
-            return self._free[0], 0
-        known = shared[source]
-        if source in self._free and known == self._last[source].position:
-            return source, known
-        self._cache.copy(source, self._free[0], known)
-        return self._free[0], known
 
     # -- the body -------------------------------------------------------------------------------------------------
     def _prefill(self) -> None:
@@ -336,9 +278,9 @@ class Engine:
         rows = [row for _, row in pairs]
         answers = list({id(answer): answer for answer, _ in pairs}.values())
         try:
-            hidden = self._hidden(rows, count)
+            hidden = self._rows.hidden(rows, count)
             done = [index for index, row in enumerate(rows) if len(row.waiting) == count]
-            text, audio = self._logits([rows[index] for index in done], hidden[done])
+            text, audio = self._rows.logits([rows[index] for index in done], hidden[done])
         except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
             if len(answers) == 1:
                 self._fail(answers[0], error)
@@ -350,26 +292,6 @@ class Engine:
             row.waiting = row.waiting[count:]
             row.position += count
         self._take([pairs[index] for index in done], text, audio)
-
-    def _hidden(self, rows: Sequence[BodyRow], count: int) -> Tensor:
-        """The next `count` positions of rows through the body → hidden states of the last (rows, width)."""
-        embedded = torch.stack([row.waiting[:count] for row in rows])
-        positions = torch.stack([torch.arange(row.position, row.position + count) for row in rows])
-        slots = torch.tensor([row.slot for row in rows])
-        hidden = self.omni.network(embedded, positions.to(embedded.device), slots.to(embedded.device), self._cache)
-        last: Tensor = hidden[:, -1]
-        if not last.isfinite().all():
-            raise ArithmeticError("the model computed what is not a number")
-        return last
-
-    def _logits(self, rows: Sequence[BodyRow], hidden: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Text logits of the rows that write, audio logits of those that speak, in their order."""
-        written = [index for index, row in enumerate(rows) if row.writes]
-        spoken = [index for index, row in enumerate(rows) if row.speaks]
-        return (
-            self.omni.network.text_logits(hidden[written]) if written else None,
-            self.omni.network.audio_logits(hidden[spoken]) if spoken else None,
-        )
 
     def _take(
         self, pairs: Sequence[tuple[Answer, BodyRow]], text_logits: Tensor | None, audio_logits: Tensor | None
@@ -438,14 +360,6 @@ class Engine:
                 answer.after_speech(tokens)
             except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
                 self._fail(answer, error)
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the beginning that two sequences share."""
-    for index, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return index
-    return min(len(one), len(other))
 
 
 def as_omni_error(error: Exception) -> OmniError:

@@ -15,9 +15,10 @@ from torch import Tensor
 from model.answer import AdapterAnswer, BodyAnswer
 from model.chat import ChatPrompt
 from model.config import OmniConfig
-from model.engine import Engine, Prepared
+from model.engine import Engine
 from model.mouth import SnacDecoder
 from model.network import OmniNetwork
+from model.prepare import Prepared
 from model.public_layout import from_public
 from model.request import Event, InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams

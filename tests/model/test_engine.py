@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from model.answer import AdapterAnswer, Answer, BodyAnswer
-from model.engine import Engine, Prepared
+from model.engine import Engine
 from model.omni import MiniOmni
+from model.prepare import Prepared
 from model.request import (
     AudioChunk,
     Done,

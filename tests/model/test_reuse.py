@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.engine import Engine, Prepared
+from model.engine import Engine
 from model.omni import MiniOmni
+from model.prepare import Prepared
 from model.request import Done, GenerationFailed, Request, Turn
 from model.tts_adapter import SpeechCache
 from model.vocabulary import Task
@@ -89,7 +90,7 @@ def test_a_step_of_several_that_breaks_is_tried_one_by_one(public: MiniOmni) -> 
     lonely = Tap(public, max_slots=1)
     run(lonely, {0: [heard(9, Task.A1A2, 2)]})
     assert tokens_of(engine.begun[0]) == tokens_of(lonely.begun[0])
-    assert sorted(engine._free) == [0, 1, 2, 3]
+    assert sorted(engine._rows.free) == [0, 1, 2, 3]
 
 
 def test_a_speech_step_that_breaks_ends_one_answer(embedded: MiniOmni, monkeypatch: pytest.MonkeyPatch) -> None:

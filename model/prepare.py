@@ -1,0 +1,60 @@
+"""Before an answer is begun: is the request sound, and what was said?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from model.audio import SAMPLE_RATE, WINDOW_SECONDS
+from model.request import InvalidRequest, Request
+from model.vocabulary import Task
+
+if TYPE_CHECKING:
+    from model.omni import MiniOmni
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request whose audio has been heard. `Engine.prepare` makes it, in any thread."""
+
+    request: Request
+    task: Task
+    question: str | None = None
+    """What was typed or heard; None where the model keeps no transcript."""
+    text_ids: tuple[int, ...] | None = None
+    """The question already in tokens; for the embedded model, the whole prompt."""
+    features: Tensor | None = None
+    """Encoder states (1, frames, ears_width), for the published route."""
+    no_speech: bool = False
+
+
+def prepare(omni: MiniOmni, request: Request) -> Prepared:
+    """Check a request and hear its audio. Touches no engine: it may run in a thread of its own.
+
+    Raises `InvalidRequest` for what cannot be answered as it is.
+    """
+    task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
+    if task.hears and request.audio is None:
+        raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
+    if not task.hears and not (request.text or "").strip():
+        raise InvalidRequest(f"task {task.value} needs text that is not empty")
+    if task.speaks and omni.mouth is None:
+        raise InvalidRequest(f"this model was opened without a mouth (SNAC); ask for text, not for {task.value}")
+    if not task.hears or request.audio is None:
+        return Prepared(request, task, question=request.text)
+    audio = request.audio
+    if audio.ndim != 1 or not len(audio):
+        raise InvalidRequest(f"audio has shape {audio.shape}, wanted (samples,), at least one")
+    if len(audio) > WINDOW_SECONDS * SAMPLE_RATE:
+        seconds = len(audio) / SAMPLE_RATE
+        raise InvalidRequest(f"the question lasts {seconds:.1f} s, at most {WINDOW_SECONDS} s can be heard")
+    if omni.config.audio_route == "body":
+        if omni.features is None:
+            raise InvalidRequest("this model was opened without ears (small.pt); ask it by text")
+        return Prepared(request, task, features=omni.features(audio))
+    if omni.ears is None:
+        raise InvalidRequest("this model was opened without ears; ask it by text")
+    hearing = omni.ears.hear(audio)
+    return Prepared(request, task, question=hearing.text, no_speech=hearing.no_speech or not hearing.text.strip())
