@@ -19,7 +19,7 @@ from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, SnacStream
 from model.request import AudioChunk, Done, Event, TextDelta
 from model.rows import BodyRow
 from model.sampling import Sampler
-from model.tts_adapter import SpeechPlanner
+from model.speech_planner import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
 
 _SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")

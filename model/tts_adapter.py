@@ -15,50 +15,18 @@ steps are batched.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.mouth import LAYER_BOOKS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from model.convnext import ConvStack
+from model.mouth import LAYER_BOOKS
 from model.sampling import SamplingParams
-from model.text import MARKS, speakable
-
-ALPHABET = "\0 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + MARKS
-"""Letters that `Spelling` reads; index 0 is what surrounds a sentence."""
-DURATION_UNIT_SAMPLES = 600
-"""Durations are counted in 25 ms."""
-LAYERS = 7
-DELAY = LAYERS
-"""Frame f is complete after decoder step f + 7: layer j of frame f is predicted at step f + 1 + j."""
-QUARTER_SAMPLES = SAMPLES_PER_FRAME // 4
-_SENTENCE_END = ".?!"
-_TITLES = frozenset(
-    [
-        "Mr",
-        "Mrs",
-        "Ms",
-        "Dr",
-        "Prof",
-        "St",
-        "Mt",
-        "Ft",
-        "Gen",
-        "Gov",
-        "Sen",
-        "Rep",
-        "Capt",
-        "Lt",
-        "Col",
-        "Sgt",
-        "Rev",
-        "Hon",
-        "Jr",
-        "Sr",
-    ]
-)
+from model.speech_planner import SpeechPlanner
+from model.spelling import Spelling
+from model.vocabulary import AUDIO_LAYERS, DELAY
 
 
 @dataclass(frozen=True)
@@ -86,74 +54,6 @@ class TtsAdapterConfig:
     kernel: int = 7
 
 
-def spell(text: str) -> list[int]:
-    """Indices into `ALPHABET`; accents are dropped and other characters ignored."""
-    plain = unicodedata.normalize("NFKD", text)
-    return [index for letter in plain if (index := ALPHABET.find(letter)) > 0]
-
-
-class ConvNeXt(nn.Module):
-    """ConvNeXt block over (batch, time, channels) that sees `kernel // 2` steps to either side."""
-
-    def __init__(self, width: int, hidden: int, kernel: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.3))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`mask` (batch, time, 1) is 0 beyond a row's end, so that rows of a batch equal rows alone."""
-        y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        return (x + self.scale * self.down(F.gelu(self.up(self.norm(y))))) * mask
-
-
-class ConvStack(nn.Module):
-    """ConvNeXt blocks and a LayerNorm; `reach` steps of context to either side decide a step's output."""
-
-    def __init__(self, blocks: int, width: int, hidden: int, kernel: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(ConvNeXt(width, hidden, kernel) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width)
-        self.reach = blocks * (kernel // 2)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x * mask
-        for block in self.blocks:
-            x = block(x, mask)
-        out: Tensor = self.norm(x)
-        return out
-
-
-class Spelling(nn.Module):
-    """Letters of a sentence → for each letter, `slots` places that hold a phoneme or nothing (CTC)."""
-
-    def __init__(self, config: TtsAdapterConfig) -> None:
-        super().__init__()
-        self.slots, self.blank = config.slots, config.phonemes
-        self.letters = nn.Embedding(len(ALPHABET), config.spelling_width)
-        self.stack = ConvStack(config.spelling_blocks, config.spelling_width, 3 * config.spelling_width, config.kernel)
-        self.spread = nn.Linear(config.spelling_width, config.slots * 128)
-        self.heads = nn.Linear(128, config.phonemes + 1)
-
-    @property
-    def reach(self) -> int:
-        """Letters ahead that decide a letter's phonemes."""
-        return self.stack.reach
-
-    def forward(self, letters: Tensor, mask: Tensor) -> Tensor:
-        """(rows, n) letters, (rows, n, 1) mask → logits (rows, n, slots, phonemes + 1)."""
-        x = self.spread(self.stack(self.letters(letters), mask))
-        logits: Tensor = self.heads(F.gelu(x.unflatten(-1, (self.slots, -1))))
-        return logits
-
-    def read(self, best: Tensor) -> list[int]:
-        """Greedy CTC: best classes of a word's places (letters, slots) → its phonemes."""
-        collapsed = torch.unique_consecutive(best.flatten()).tolist()
-        return [p for p in collapsed if p != self.blank]
-
-
 class PhonemeEncoder(nn.Module):
     """Phonemes → states, and how long each phoneme lasts (classes of 25 ms)."""
 
@@ -172,33 +72,6 @@ class PhonemeEncoder(nn.Module):
         """(rows, n), (rows, n, 1) → states (rows, n, width), duration logits (rows, n, longest + 1)."""
         states = self.stack(self.table(phonemes), mask)
         return states, self.durations(states)
-
-
-def quarter_features(starts: Tensor, durations: Tensor, index: Tensor) -> Tensor:
-    """Where each quarter frame lies in its phoneme: (rows, quarters, 6).
-
-    `starts` and `durations` (rows, n) are in samples, `index` (rows, quarters) names each quarter's phoneme.
-    """
-    centre = (torch.arange(index.shape[1], device=index.device) + 0.5) * QUARTER_SAMPLES
-    return _quarter_features(centre, starts.gather(1, index), durations.gather(1, index))
-
-
-def _quarter_features(centre: Tensor, start: Tensor, duration: Tensor) -> Tensor:
-    since = (centre - start) / SAMPLE_RATE
-    left = (start + duration - centre) / SAMPLE_RATE
-    share = (since / (duration / SAMPLE_RATE).clamp(min=1e-3)).clamp(0, 1.5)
-    edge = 512 / SAMPLE_RATE  # how the 21 ms around the centre are shared with the neighbours
-    return torch.stack(
-        [
-            share,
-            since.clamp(-0.1, 0.6) * 4,
-            left.clamp(-0.1, 0.6) * 4,
-            (since / edge).clamp(-1, 1),
-            (left / edge).clamp(-1, 1),
-            torch.ones_like(since),
-        ],
-        -1,
-    )
 
 
 class FrameEncoder(nn.Module):
@@ -287,7 +160,7 @@ class SpeechDecoder(nn.Module):
         self.register_buffer("layer_books", torch.tensor(LAYER_BOOKS), persistent=False)
         self.condition = nn.Linear((DELAY + 1) * config.width, config.width)
         self.history = nn.Sequential(
-            nn.Linear(LAYERS * (config.code_dim + 1), 2 * config.width),
+            nn.Linear(AUDIO_LAYERS * (config.code_dim + 1), 2 * config.width),
             nn.GELU(),
             nn.Linear(2 * config.width, config.width),
         )
@@ -295,8 +168,8 @@ class SpeechDecoder(nn.Module):
             DecoderBlock(config.width, config.heads, config.hidden) for _ in range(config.decoder_blocks)
         )
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
-        self.aim = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(LAYERS))
-        self.heads = nn.ModuleList(nn.Linear(config.width, config.codes, bias=False) for _ in range(LAYERS))
+        self.aim = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(AUDIO_LAYERS))
+        self.heads = nn.ModuleList(nn.Linear(config.width, config.codes, bias=False) for _ in range(AUDIO_LAYERS))
 
     def embed(self, conditions: Tensor, previous: Tensor) -> Tensor:
         """Windows of frame states (rows, steps, 8 · width) and the tokens of the step before (rows, steps, 7)."""
@@ -402,233 +275,3 @@ def window_frames(frames: Tensor) -> Tensor:
     """
     padded = F.pad(frames, (0, 0, DELAY, DELAY))
     return padded.unfold(1, DELAY + 1, 1).transpose(2, 3).flatten(2)
-
-
-@dataclass(frozen=True)
-class _Word:
-    """A word to be spoken and where the answer's text stands when it has been."""
-
-    spoken: str
-    text_end: int
-
-
-class SpeechPlanner:
-    """Lays one answer's text on the time line while it is still being written.
-
-    Text goes in by `feed` and `finish`; `condition(step)` is certain for `available` steps. Only as much is planned
-    as the next steps need. Everything equals what the whole text at once would give.
-    """
-
-    AHEAD = 16
-    """Steps planned ahead of the last one asked for."""
-
-    def __init__(self, adapter: TtsAdapter) -> None:
-        self._adapter = adapter
-        self._raw = ""
-        self._taken = 0
-        self._words: list[_Word] = []  # of the sentence that is being spelled, not yet spelled
-        self._sentence = ""  # its letters so far, spelled ones too
-        self._spelled = 0  # letters of it that are spelled
-        self._ends: list[tuple[int, int]] = []  # (index of a word's last phoneme, text end)
-        self._finished = False
-        self._phonemes: list[int] = []
-        self._closed = False  # no phoneme will be added
-        width = adapter.config.width
-        self._states = torch.zeros(0, width)
-        self._durations: list[int] = []
-        self._starts: list[int] = [0]  # samples; one more than there are durations
-        self._frames = torch.zeros(0, width)
-        self._asked = 0
-        self._queue: list[tuple[str, list[_Word], bool]] = []
-
-    # -- text ---------------------------------------------------------------------------------------------------
-    def feed(self, text: str) -> None:
-        """More of the answer's text."""
-        self._raw += text
-        self._take_words()
-
-    def finish(self) -> None:
-        """The text is complete."""
-        self._finished = True
-        self._take_words()
-
-    def _take_words(self) -> None:
-        while True:
-            start = self._taken
-            while start < len(self._raw) and self._raw[start].isspace():
-                start += 1
-            end = start
-            while end < len(self._raw) and not self._raw[end].isspace():
-                end += 1
-            if end == start or (end == len(self._raw) and not self._finished):
-                return
-            self._taken = end
-            spoken = speakable(self._raw[start:end]).split()
-            self._words += [_Word(word, end) for word in spoken]
-            if not spoken and self._ends:
-                self._ends.append((self._ends[-1][0], end))
-
-    def _sentence_length(self) -> int | None:
-        """How many of the waiting words end the sentence; None while that is open."""
-        for index, word in enumerate(self._words):
-            if word.spoken[-1] not in _SENTENCE_END:
-                continue
-            if index + 1 == len(self._words):
-                return index + 1 if self._finished else None
-            if self._words[index + 1].spoken[0].islower():
-                continue
-            bare = word.spoken[:-1]
-            if word.spoken[-1] != "." or not (bare in _TITLES or (len(bare) == 1 and bare.isupper())):
-                return index + 1
-        return len(self._words) if self._finished and self._words else None
-
-    # -- phonemes -----------------------------------------------------------------------------------------------
-    def _spell(self) -> bool:
-        """Spell the words whose letters ahead are known; True if phonemes were added."""
-        length = self._sentence_length()
-        words = self._words[:length]
-        if not words:
-            self._closed = self._closed or (self._finished and not self._words)
-            return False
-        begins = not self._sentence
-        prefix = self._sentence  # the spelled words of this sentence
-        letters = " ".join([*([prefix] if prefix else []), *(w.spoken for w in words)])
-        spelled = spell(letters)
-        best: Tensor | None = None
-        position = len(spell(prefix)) + 1 if prefix else 0
-        added = False
-        for word in words:
-            size = len(spell(word.spoken))
-            if length is None and position + size + 1 + self._adapter.spelling.reach > len(spelled):
-                break
-            if best is None:
-                ids = torch.tensor([spelled])
-                best = self._adapter.spelling(ids, torch.ones(1, len(spelled), 1))[0].argmax(-1)
-            if begins and not added:
-                self._phonemes.append(0)
-            phonemes = self._adapter.spelling.read(best[position : position + size + 1])
-            if self._sentence:
-                self._phonemes.append(self._adapter.config.space)
-            self._phonemes += phonemes
-            self._ends.append((len(self._phonemes) - 1, word.text_end))
-            self._sentence = f"{self._sentence} {word.spoken}" if self._sentence else word.spoken
-            position += size + 1
-            self._words.pop(0)
-            length = None if length is None else length - 1
-            added = True
-        if length == 0:
-            self._phonemes.append(0)
-            self._sentence = ""
-        if self._finished and not self._words:
-            self._closed = True
-        return added
-
-    # -- time ---------------------------------------------------------------------------------------------------
-    def _encode(self) -> None:
-        """States and durations of the phonemes whose surroundings are known."""
-        encoder = self._adapter.phoneme_encoder
-        done, count = len(self._durations), len(self._phonemes)
-        certain = count if self._closed else count - encoder.reach
-        if certain <= done:
-            return
-        first = max(0, done - encoder.reach)
-        ids = torch.tensor([self._phonemes[first:]])
-        states, durations = encoder(ids, torch.ones(1, count - first, 1))
-        self._states = torch.cat([self._states, states[0, done - first : certain - first]])
-        for units in durations[0, done - first : certain - first].argmax(-1).tolist():
-            self._durations.append(units)
-            self._starts.append(self._starts[-1] + units * DURATION_UNIT_SAMPLES)
-
-    def _lay_out(self) -> None:
-        """States of the frames whose surroundings are known."""
-        encoder = self._adapter.frame_encoder
-        known = self._starts[-1] if self._closed else self._starts[-2] if self._durations else 0
-        # the phoneme after a quarter's own is part of what it is shown
-        quarters = 4 * -(-known // SAMPLES_PER_FRAME) if self._closed else known // QUARTER_SAMPLES
-        certain = quarters if self._closed else quarters - encoder.reach
-        done = len(self._frames)
-        frames = certain // 4
-        if frames <= done:
-            return
-        first = max(0, 4 * done - encoder.reach)
-        centre = (torch.arange(first, quarters) + 0.5) * QUARTER_SAMPLES
-        starts, durations = torch.tensor(self._starts[:-1]), torch.tensor(self._durations) * DURATION_UNIT_SAMPLES
-        index = torch.searchsorted(starts, centre.long(), right=True) - 1
-        neighbours = neighbour_states(self._states[None], index[None])
-        features = _quarter_features(centre, starts[index], durations[index])[None]
-        states = self._encode_quarters(neighbours, features, first, done, frames)
-        self._frames = torch.cat([self._frames, states])
-
-    def _encode_quarters(self, neighbours: Tensor, features: Tensor, first: int, done: int, frames: int) -> Tensor:
-        encoder = self._adapter.frame_encoder
-        lead = first % 4  # frames are joined from whole fours
-        neighbours = F.pad(neighbours, (0, 0, lead, -(lead + neighbours.shape[1]) % 4))
-        features = F.pad(features, (0, 0, lead, neighbours.shape[1] - features.shape[1] - lead))
-        mask = torch.ones(1, neighbours.shape[1], 1)
-        mask[:, :lead] = 0
-        skipped = done - first // 4
-        joined: Tensor = encoder(neighbours, features, mask)[0, skipped : skipped + frames - done]
-        return joined
-
-    @torch.inference_mode()
-    def _plan(self) -> None:
-        while self._certain_steps() < self._asked + self.AHEAD and not self._complete():
-            spelled = self._spell()
-            self._encode()
-            self._lay_out()
-            if not spelled:
-                return
-
-    def _complete(self) -> bool:
-        return (
-            self._closed
-            and len(self._frames) * SAMPLES_PER_FRAME >= self._starts[-1]
-            and (len(self._durations) == len(self._phonemes))
-        )
-
-    def _certain_steps(self) -> int:
-        return len(self._frames) + (DELAY if self._complete() and len(self._frames) else 0)
-
-    # -- what the engine asks -----------------------------------------------------------------------------------
-    @property
-    def available(self) -> int:
-        """Decoder steps whose condition is certain."""
-        self._plan()
-        return self._certain_steps()
-
-    @property
-    def frames(self) -> int | None:
-        """Frames of the whole answer; None while that is open. The answer takes frames + 7 steps."""
-        self._plan()
-        return len(self._frames) if self._complete() else None
-
-    @property
-    def backlog(self) -> int:
-        """Words that wait to be spelled: how far writing is ahead of speaking."""
-        return len(self._words)
-
-    def condition(self, step: int) -> Tensor:
-        """What step `step` is shown, (condition_width,); `step` must be below `available`."""
-        self._asked = max(self._asked, step)
-        if step >= self._certain_steps():
-            raise IndexError(f"step {step} is not planned yet: {self._certain_steps()} are available")
-        first, last = step - DELAY, step + 1
-        window = self._frames[max(0, first) : last]
-        window = F.pad(window, (0, 0, max(0, -first), max(0, last - max(len(self._frames), 0))))
-        return window.flatten()
-
-    def spoken_characters(self, frames: int) -> int:
-        """How many characters of the text are spoken when `frames` frames have been played."""
-        played, characters = frames * SAMPLES_PER_FRAME, 0
-        for phoneme, text_end in self._ends:
-            if phoneme + 1 >= len(self._starts) or self._starts[phoneme + 1] > played:
-                break
-            characters = text_end
-        return characters
-
-
-def neighbour_states(states: Tensor, index: Tensor) -> Tensor:
-    """States (rows, n, width) of the phoneme before, at and after each quarter's own: (rows, quarters, 3 · width)."""
-    padded = F.pad(states, (0, 0, 1, 1))
-    row = torch.arange(len(states), device=states.device)[:, None]
-    return torch.cat([padded[row, index], padded[row, index + 1], padded[row, index + 2]], -1)

@@ -25,27 +25,12 @@ import torch.nn.functional as F
 from snac.vq import VectorQuantize
 from torch import Tensor, nn
 
+from model.convnext import ConvNeXt
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, STRIDES, Mouth, MouthConfig
 from training.data.shards import audio_shards
 
 LATENT_HOP = SAMPLES_PER_FRAME // STRIDES[0]
 CROP = 8 * SAMPLES_PER_FRAME
-
-
-class ConvNeXt(nn.Module):
-    """ConvNeXt block over (batch, channels, time) that sees as far ahead as back."""
-
-    def __init__(self, width: int, hidden: int, kernel: int = 7) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
-        self.scale = nn.Parameter(torch.full((width,), 0.3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(x).transpose(1, 2)
-        return x + (self.scale * self.down(F.gelu(self.up(self.norm(y))))).transpose(1, 2)
 
 
 class MelEncoder(nn.Module):
@@ -60,7 +45,7 @@ class MelEncoder(nn.Module):
         self.register_buffer("filters", torch.tensor(filters).float(), persistent=False)
         self.register_buffer("window", torch.hann_window(2048), persistent=False)
         self.enter = nn.Conv1d(n_mels, width, 5, padding=2)
-        self.blocks = nn.Sequential(*[ConvNeXt(width, hidden) for _ in range(blocks)])
+        self.blocks = nn.ModuleList(ConvNeXt(width, hidden, 7) for _ in range(blocks))
         self.leave = nn.Conv1d(width, latent, 1)
         self.norm = nn.LayerNorm(latent)
 
@@ -69,7 +54,11 @@ class MelEncoder(nn.Module):
         spectrum = torch.stft(samples, 2048, LATENT_HOP, window=self.window, return_complex=True, center=True)
         mel = self.filters @ spectrum.abs()[..., : samples.shape[-1] // LATENT_HOP]
         x = (mel.clamp(min=1e-4).log() + 5.5) / 2.5  # about zero mean and unit deviation, else all codes collapse
-        return self.norm(self.leave(self.blocks(self.enter(x))).transpose(1, 2)).transpose(1, 2)
+        x = self.enter(x).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x, torch.ones(1))
+        latents: Tensor = self.norm(self.leave(x.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
+        return latents
 
 
 class EmaQuantizer:

@@ -26,8 +26,10 @@ from whisper.model import ModelDimensions, Whisper
 from whisper.normalizers import EnglishTextNormalizer
 
 from model.mouth import SAMPLE_RATE, Mouth, MouthDecoder
+from model.speech_planner import SpeechPlanner
 from model.text import speakable
-from model.tts_adapter import DELAY, LAYERS, SpeechPlanner, TtsAdapter
+from model.tts_adapter import TtsAdapter
+from model.vocabulary import AUDIO_LAYERS, DELAY
 from model.wheels import whisper_base_state_dict
 from training.codec import load_codec
 from training.data.speech import HELD_OUT_EVERY
@@ -86,19 +88,19 @@ def speak_all(
     generator = torch.Generator().manual_seed(seed)
     cache = adapter.new_cache(len(texts))
     lengths = [planner.frames or 0 for planner in planners]
-    tokens = torch.full((len(texts), max(lengths) + DELAY, LAYERS), adapter.pad)
+    tokens = torch.full((len(texts), max(lengths) + DELAY, AUDIO_LAYERS), adapter.pad)
     for step in range(tokens.shape[1]):
         rows = [r for r, length in enumerate(lengths) if step < length + DELAY]
         slots = torch.tensor(rows)
         conditions = torch.stack([planners[r].condition(step) for r in rows])
-        previous = tokens[slots, step - 1] if step else torch.full((len(rows), LAYERS), adapter.pad)
+        previous = tokens[slots, step - 1] if step else torch.full((len(rows), AUDIO_LAYERS), adapter.pad)
         logits = adapter.step(conditions, previous, torch.full((len(rows),), step), slots, cache)
-        frame = step - 1 - torch.arange(LAYERS)
+        frame = step - 1 - torch.arange(AUDIO_LAYERS)
         real = (frame >= 0) & (frame < torch.tensor(lengths)[slots][:, None])
         tokens[slots, step] = choose(logits, temperature, top_k, generator).masked_fill(~real, adapter.pad)
     frames = []
     for row, length in enumerate(lengths):
-        layers = [tokens[row, 1 + layer : 1 + layer + length, layer] for layer in range(LAYERS)]
+        layers = [tokens[row, 1 + layer : 1 + layer + length, layer] for layer in range(AUDIO_LAYERS)]
         frames.append(torch.stack(layers, -1))
     return frames, planners
 

@@ -2,7 +2,7 @@
 
 Plain is openai-whisper's own `transcribe` (float32, 30 s window, beam search of 5 at temperature 0, English). Ours is
 `model.ears.Ears` as the server runs it. The recordings are the texts of `training.voices` in voices of three
-families, clean and with pink noise 10 dB below the speech, and WAV files with their texts beside them (`x.wav`, `x.txt`).
+families, clean and with pink noise 10 dB below the speech, and WAV files with their texts beside them (`x.txt`).
 
     python -m training.evaluate_ears                      # the table of docs/model-card.md
     python -m training.evaluate_ears --every 8 --json     # quicker, one JSON line

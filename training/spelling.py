@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from hibari import Hibari
 from torch import Tensor
 
-from model.tts_adapter import Spelling, TtsAdapterConfig, spell
+from model.spelling import Spelling, spell
+from model.tts_adapter import TtsAdapterConfig
 from training.data.speech import Texts
 
 

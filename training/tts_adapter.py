@@ -21,16 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.mouth import SAMPLES_PER_FRAME
-from model.tts_adapter import (
-    DELAY,
-    DURATION_UNIT_SAMPLES,
-    LAYERS,
-    QUARTER_SAMPLES,
-    TtsAdapter,
-    neighbour_states,
-    quarter_features,
-    window_frames,
-)
+from model.timeline import DURATION_UNIT_SAMPLES, QUARTER_SAMPLES, neighbour_states, quarter_features
+from model.tts_adapter import TtsAdapter, window_frames
+from model.vocabulary import AUDIO_LAYERS, DELAY
 from training.codec import load_codec
 from training.data.codes import Spoken, read_codes
 
@@ -44,7 +37,7 @@ class Batch:
         self.phonemes = torch.zeros(len(rows), phonemes, dtype=torch.long)
         self.durations = torch.zeros(len(rows), phonemes, dtype=torch.long)
         self.phoneme_mask = torch.zeros(len(rows), phonemes, 1)
-        self.frames = torch.full((len(rows), frames, LAYERS), pad)
+        self.frames = torch.full((len(rows), frames, AUDIO_LAYERS), pad)
         self.frame_mask = torch.zeros(len(rows), frames, 1)
         self.index = torch.zeros(len(rows), 4 * frames, dtype=torch.long)
         for row, r in enumerate(rows):
@@ -62,8 +55,8 @@ class Batch:
     def tokens(self, pad: int) -> Tensor:
         """The seven layers with the delay: (rows, frames + 7, 7), layer j of frame f at step f + 1 + j."""
         frames = self.frames.shape[1]
-        out = torch.full((len(self.frames), frames + DELAY, LAYERS), pad)
-        for layer in range(LAYERS):
+        out = torch.full((len(self.frames), frames + DELAY, AUDIO_LAYERS), pad)
+        for layer in range(AUDIO_LAYERS):
             out[:, 1 + layer : 1 + layer + frames, layer] = self.frames[:, :, layer]
         return out
 
@@ -74,7 +67,8 @@ def frame_states(adapter: TtsAdapter, batch: Batch) -> tuple[Tensor, Tensor]:
     samples = batch.durations * DURATION_UNIT_SAMPLES
     starts = samples.cumsum(1) - samples
     quarter_mask = batch.frame_mask.repeat_interleave(4, 1)
-    features = quarter_features(starts, samples, batch.index)
+    centres = (torch.arange(batch.index.shape[1]) + 0.5) * QUARTER_SAMPLES
+    features = quarter_features(centres, starts.gather(1, batch.index), samples.gather(1, batch.index))
     frames = adapter.frame_encoder(neighbour_states(states, batch.index), features, quarter_mask)
     return frames * batch.frame_mask, durations
 
@@ -93,7 +87,7 @@ def losses(adapter: TtsAdapter, batch: Batch, noise: float = 0.0) -> Tensor:
         frames, durations = frame_states(adapter, batch)
         logits = adapter.decoder(window_frames(frames), previous)
     parts = []
-    for layer in range(LAYERS):
+    for layer in range(AUDIO_LAYERS):
         target = tokens[:, :, layer]
         real = target < pad
         parts.append(F.cross_entropy(logits[:, :, layer][real].float(), target[real]))
@@ -159,7 +153,7 @@ def held_out_losses(adapter: TtsAdapter, rows: list[Spoken], wrong_text: bool = 
             Spoken(o.text, o.phonemes, o.durations, r.frames[: int(o.durations.sum()) * DURATION_UNIT_SAMPLES // 2048])
             for r, o in zip(rows, others, strict=True)
         ]
-    total = torch.zeros(LAYERS + 1)
+    total = torch.zeros(AUDIO_LAYERS + 1)
     rows = sorted(rows, key=lambda r: len(r.frames))
     for start in range(0, len(rows), 8):
         some = rows[start : start + 8]
@@ -198,7 +192,7 @@ def main() -> None:
         step = int(state["step"])
     averaged = {name: p.detach().clone() for name, p in adapter.named_parameters()}
     rows = Rows(options.codes, options.frames)
-    started, first, frames, running = time.time(), step, 0, torch.zeros(LAYERS + 1)
+    started, first, frames, running = time.time(), step, 0, torch.zeros(AUDIO_LAYERS + 1)
 
     def save() -> None:
         live = {name: p.detach().clone() for name, p in adapter.named_parameters()}

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.tts_adapter import DELAY, LAYERS, TtsAdapter, TtsAdapterConfig, window_frames
+from model.tts_adapter import TtsAdapter, TtsAdapterConfig, window_frames
+from model.vocabulary import AUDIO_LAYERS, DELAY
 from training.data.codes import Spoken
 from training.tts_adapter import Batch, frame_states, losses
 
@@ -81,7 +82,7 @@ def test_the_plan_is_what_training_computes(adapter: TtsAdapter) -> None:
     assert frames
     row = Spoken(
         "", np.array(planner._phonemes, np.uint8), np.array(planner._durations, np.int16),
-        np.zeros((frames, LAYERS), np.int16),
+        np.zeros((frames, AUDIO_LAYERS), np.int16),
     )  # fmt: skip
     short = Spoken(
         "", row.phonemes[:9], row.durations[:9], row.frames[: max(1, int(row.durations[:9].sum()) * 600 // 2048)]
@@ -102,7 +103,7 @@ def test_text_without_a_sound_is_an_empty_answer(adapter: TtsAdapter) -> None:
 def test_steps_in_company_equal_the_whole_answer(adapter: TtsAdapter) -> None:
     steps = 37  # several times round the ring of the window
     conditions = torch.randn(3, steps, adapter.condition_width)
-    previous = torch.randint(0, adapter.pad + 1, (3, steps, LAYERS))
+    previous = torch.randint(0, adapter.pad + 1, (3, steps, AUDIO_LAYERS))
     cache = adapter.new_cache(5)
     slots = torch.tensor([4, 0, 2])
     starts = [0, 3, 11]
@@ -126,7 +127,7 @@ def test_training_lowers_the_loss(adapter: TtsAdapter) -> None:
     rng = np.random.default_rng(0)
     phonemes = np.array([0, *rng.integers(1, 60, 20), 0], np.uint8)
     durations = np.full(22, 4, np.int16)
-    row = Spoken("", phonemes, durations, rng.integers(0, 32, (26, LAYERS)).astype(np.int16))
+    row = Spoken("", phonemes, durations, rng.integers(0, 32, (26, AUDIO_LAYERS)).astype(np.int16))
     batch = Batch([row, row], trained.pad)
     optimizer = torch.optim.Adam(trained.parameters(), 3e-3)
     first = losses(trained, batch).detach()

@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from model.mouth import MouthConfig
+from model.spelling import Spelling
+from model.timeline import DURATION_UNIT_SAMPLES
+from model.tts_adapter import TtsAdapterConfig
 from training.codec import Codec, MelLoss, Polish
 from training.data.codes import FIRST_SILENCE_UNITS, encode, read_codes, trim, write_codes
-from training.data.shards import DURATION_UNIT_SAMPLES, Recording, read_shard, shard_paths, write_shard
+from training.data.shards import Recording, read_shard, shard_paths, write_shard
 from training.data.speech import HELD_OUT_EVERY, Speaker, Texts
 from training.spelling import Pairs, Spelled, loss_of, word_errors
 
@@ -81,8 +84,6 @@ def test_words_and_their_phonemes_belong_together(rows: Path) -> None:
 
 
 def test_spelling_is_learned(rows: Path) -> None:
-    from model.tts_adapter import Spelling, TtsAdapterConfig
-
     torch.manual_seed(0)
     spelling = Spelling(TtsAdapterConfig(spelling_width=48, spelling_blocks=2))
     found = Pairs(rows, seed=0).read("How are you today?")

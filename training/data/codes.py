@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from model.mouth import books_to_frames
+from model.timeline import DURATION_UNIT_SAMPLES
 from training.codec import Codec, load_codec
-from training.data.shards import DURATION_UNIT_SAMPLES, Recording, read_shard
+from training.data.shards import Recording, read_shard
 
 FIRST_SILENCE_UNITS = 2
 

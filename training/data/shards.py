@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-DURATION_UNIT_SAMPLES = 600
-"""25 ms at 24 kHz: the voice's own grid."""
-
 
 @dataclass(frozen=True)
 class Recording:

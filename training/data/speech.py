@@ -24,7 +24,8 @@ from hibari import Hibari, dsp
 from hibari.tts import ASSETS
 
 from model.text import speakable
-from training.data.shards import DURATION_UNIT_SAMPLES, Recording, write_shard
+from model.timeline import DURATION_UNIT_SAMPLES
+from training.data.shards import Recording, write_shard
 
 _DURATIONS = "/Clip_output_0"
 HELD_OUT_EVERY = 25

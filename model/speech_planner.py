@@ -1,0 +1,245 @@
+"""Lays an answer's text on the time line while it is still being written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.mouth import SAMPLES_PER_FRAME
+from model.spelling import spell
+from model.text import speakable
+from model.timeline import DURATION_UNIT_SAMPLES, QUARTER_SAMPLES, neighbour_states, quarter_features
+from model.vocabulary import DELAY
+
+if TYPE_CHECKING:
+    from model.tts_adapter import TtsAdapter
+
+_SENTENCE_END = ".?!"
+_TITLES = frozenset("Mr Mrs Ms Dr Prof St Mt Ft Gen Gov Sen Rep Capt Lt Col Sgt Rev Hon Jr Sr".split())  # noqa: SIM905
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A word to be spoken and where the answer's text stands when it has been."""
+
+    spoken: str
+    text_end: int
+
+
+class SpeechPlanner:
+    """Lays one answer's text on the time line while it is still being written.
+
+    Text goes in by `feed` and `finish`; `condition(step)` is certain for `available` steps. Only as much is planned
+    as the next steps need. Everything equals what the whole text at once would give.
+    """
+
+    AHEAD = 16
+    """Steps planned ahead of the last one asked for."""
+
+    def __init__(self, adapter: TtsAdapter) -> None:
+        self._adapter = adapter
+        self._raw = ""
+        self._taken = 0
+        self._words: list[_Word] = []  # of the sentence that is being spelled, not yet spelled
+        self._sentence = ""  # its letters so far, spelled ones too
+        self._spelled = 0  # letters of it that are spelled
+        self._ends: list[tuple[int, int]] = []  # (index of a word's last phoneme, text end)
+        self._finished = False
+        self._phonemes: list[int] = []
+        self._closed = False  # no phoneme will be added
+        width = adapter.config.width
+        self._states = torch.zeros(0, width)
+        self._durations: list[int] = []
+        self._starts: list[int] = [0]  # samples; one more than there are durations
+        self._frames = torch.zeros(0, width)
+        self._asked = 0
+        self._queue: list[tuple[str, list[_Word], bool]] = []
+
+    # -- text ---------------------------------------------------------------------------------------------------
+    def feed(self, text: str) -> None:
+        """More of the answer's text."""
+        self._raw += text
+        self._take_words()
+
+    def finish(self) -> None:
+        """The text is complete."""
+        self._finished = True
+        self._take_words()
+
+    def _take_words(self) -> None:
+        while True:
+            start = self._taken
+            while start < len(self._raw) and self._raw[start].isspace():
+                start += 1
+            end = start
+            while end < len(self._raw) and not self._raw[end].isspace():
+                end += 1
+            if end == start or (end == len(self._raw) and not self._finished):
+                return
+            self._taken = end
+            spoken = speakable(self._raw[start:end]).split()
+            self._words += [_Word(word, end) for word in spoken]
+            if not spoken and self._ends:
+                self._ends.append((self._ends[-1][0], end))
+
+    def _sentence_length(self) -> int | None:
+        """How many of the waiting words end the sentence; None while that is open."""
+        for index, word in enumerate(self._words):
+            if word.spoken[-1] not in _SENTENCE_END:
+                continue
+            if index + 1 == len(self._words):
+                return index + 1 if self._finished else None
+            if self._words[index + 1].spoken[0].islower():
+                continue
+            bare = word.spoken[:-1]
+            if word.spoken[-1] != "." or not (bare in _TITLES or (len(bare) == 1 and bare.isupper())):
+                return index + 1
+        return len(self._words) if self._finished and self._words else None
+
+    # -- phonemes -----------------------------------------------------------------------------------------------
+    def _spell(self) -> bool:
+        """Spell the words whose letters ahead are known; True if phonemes were added."""
+        length = self._sentence_length()
+        words = self._words[:length]
+        if not words:
+            self._closed = self._closed or (self._finished and not self._words)
+            return False
+        begins = not self._sentence
+        prefix = self._sentence  # the spelled words of this sentence
+        letters = " ".join([*([prefix] if prefix else []), *(w.spoken for w in words)])
+        spelled = spell(letters)
+        best: Tensor | None = None
+        position = len(spell(prefix)) + 1 if prefix else 0
+        added = False
+        for word in words:
+            size = len(spell(word.spoken))
+            if length is None and position + size + 1 + self._adapter.spelling.reach > len(spelled):
+                break
+            if best is None:
+                ids = torch.tensor([spelled])
+                best = self._adapter.spelling(ids, torch.ones(1, len(spelled), 1))[0].argmax(-1)
+            if begins and not added:
+                self._phonemes.append(0)
+            phonemes = self._adapter.spelling.read(best[position : position + size + 1])
+            if self._sentence:
+                self._phonemes.append(self._adapter.config.space)
+            self._phonemes += phonemes
+            self._ends.append((len(self._phonemes) - 1, word.text_end))
+            self._sentence = f"{self._sentence} {word.spoken}" if self._sentence else word.spoken
+            position += size + 1
+            self._words.pop(0)
+            length = None if length is None else length - 1
+            added = True
+        if length == 0:
+            self._phonemes.append(0)
+            self._sentence = ""
+        if self._finished and not self._words:
+            self._closed = True
+        return added
+
+    # -- time ---------------------------------------------------------------------------------------------------
+    def _encode(self) -> None:
+        """States and durations of the phonemes whose surroundings are known."""
+        encoder = self._adapter.phoneme_encoder
+        done, count = len(self._durations), len(self._phonemes)
+        certain = count if self._closed else count - encoder.reach
+        if certain <= done:
+            return
+        first = max(0, done - encoder.reach)
+        ids = torch.tensor([self._phonemes[first:]])
+        states, durations = encoder(ids, torch.ones(1, count - first, 1))
+        self._states = torch.cat([self._states, states[0, done - first : certain - first]])
+        for units in durations[0, done - first : certain - first].argmax(-1).tolist():
+            self._durations.append(units)
+            self._starts.append(self._starts[-1] + units * DURATION_UNIT_SAMPLES)
+
+    def _lay_out(self) -> None:
+        """States of the frames whose surroundings are known."""
+        encoder = self._adapter.frame_encoder
+        known = self._starts[-1] if self._closed else self._starts[-2] if self._durations else 0
+        # the phoneme after a quarter's own is part of what it is shown
+        quarters = 4 * -(-known // SAMPLES_PER_FRAME) if self._closed else known // QUARTER_SAMPLES
+        certain = quarters if self._closed else quarters - encoder.reach
+        done = len(self._frames)
+        frames = certain // 4
+        if frames <= done:
+            return
+        first = max(0, 4 * done - encoder.reach)
+        centre = (torch.arange(first, quarters) + 0.5) * QUARTER_SAMPLES
+        starts, durations = torch.tensor(self._starts[:-1]), torch.tensor(self._durations) * DURATION_UNIT_SAMPLES
+        index = torch.searchsorted(starts, centre.long(), right=True) - 1
+        neighbours = neighbour_states(self._states[None], index[None])
+        features = quarter_features(centre, starts[index], durations[index])[None]
+        states = self._encode_quarters(neighbours, features, first, done, frames)
+        self._frames = torch.cat([self._frames, states])
+
+    def _encode_quarters(self, neighbours: Tensor, features: Tensor, first: int, done: int, frames: int) -> Tensor:
+        encoder = self._adapter.frame_encoder
+        lead = first % 4  # frames are joined from whole fours
+        neighbours = F.pad(neighbours, (0, 0, lead, -(lead + neighbours.shape[1]) % 4))
+        features = F.pad(features, (0, 0, lead, neighbours.shape[1] - features.shape[1] - lead))
+        mask = torch.ones(1, neighbours.shape[1], 1)
+        mask[:, :lead] = 0
+        skipped = done - first // 4
+        joined: Tensor = encoder(neighbours, features, mask)[0, skipped : skipped + frames - done]
+        return joined
+
+    @torch.inference_mode()
+    def _plan(self) -> None:
+        while self._certain_steps() < self._asked + self.AHEAD and not self._complete():
+            spelled = self._spell()
+            self._encode()
+            self._lay_out()
+            if not spelled:
+                return
+
+    def _complete(self) -> bool:
+        return (
+            self._closed
+            and len(self._frames) * SAMPLES_PER_FRAME >= self._starts[-1]
+            and (len(self._durations) == len(self._phonemes))
+        )
+
+    def _certain_steps(self) -> int:
+        return len(self._frames) + (DELAY if self._complete() and len(self._frames) else 0)
+
+    # -- what the engine asks -----------------------------------------------------------------------------------
+    @property
+    def available(self) -> int:
+        """Decoder steps whose condition is certain."""
+        self._plan()
+        return self._certain_steps()
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of the whole answer; None while that is open. The answer takes frames + 7 steps."""
+        self._plan()
+        return len(self._frames) if self._complete() else None
+
+    @property
+    def backlog(self) -> int:
+        """Words that wait to be spelled: how far writing is ahead of speaking."""
+        return len(self._words)
+
+    def condition(self, step: int) -> Tensor:
+        """What step `step` is shown, (condition_width,); `step` must be below `available`."""
+        self._asked = max(self._asked, step)
+        if step >= self._certain_steps():
+            raise IndexError(f"step {step} is not planned yet: {self._certain_steps()} are available")
+        first, last = step - DELAY, step + 1
+        window = self._frames[max(0, first) : last]
+        window = F.pad(window, (0, 0, max(0, -first), max(0, last - max(len(self._frames), 0))))
+        return window.flatten()
+
+    def spoken_characters(self, frames: int) -> int:
+        """How many characters of the text are spoken when `frames` frames have been played."""
+        played, characters = frames * SAMPLES_PER_FRAME, 0
+        for phoneme, text_end in self._ends:
+            if phoneme + 1 >= len(self._starts) or self._starts[phoneme + 1] > played:
+                break
+            characters = text_end
+        return characters
