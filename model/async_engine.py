@@ -16,6 +16,7 @@ from model.engine import Engine, as_omni_error
 from model.omni import MiniOmni
 from model.prepare import Prepared
 from model.request import Done, EngineFull, Event, GenerationFailed, OmniError, Request
+from model.vocabulary import Task
 
 
 @dataclass(eq=False)
@@ -68,7 +69,11 @@ class AsyncEngine:
         await asyncio.to_thread(self._open)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
-        async for _ in self.generate(Request(text="Hello!", max_tokens=12)):
+        omni = self._engine.omni if self._engine else None
+        if omni is None or omni.tokenizer is None:
+            return  # a model without its tokenizer cannot be asked by text
+        task = Task.T1A2 if omni.mouth else Task.T1T2
+        async for _ in self.generate(Request(text="Hello!", task=task, max_tokens=12)):
             pass
 
     async def stop(self) -> None:

@@ -77,6 +77,7 @@ class OmniNetwork(nn.Module):
         self.post_adapter = PostAdapter(config) if config.post_adapter_layers else None
         self._fused: FusedBody | None = None
         self._text_head: Projection | None = None
+        self._audio_head: Projection | None = None
 
     def fuse(self, int8: bool = False) -> None:
         """Make the body quick for serving. Its weights move into `FusedBody`: the network can no longer be saved.
@@ -90,6 +91,9 @@ class OmniNetwork(nn.Module):
         if int8:
             weight = self.table.weight if self.head is None else self.head.weight
             self._text_head = Projection(weight[: self.config.vocabulary.text_size], int8=True)
+            if self.config.audio_route == "body":
+                self._audio_head = Projection(weight[self.config.vocabulary.text_size :], int8=True)
+            self.head = None
 
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
@@ -161,6 +165,8 @@ class OmniNetwork(nn.Module):
         vocabulary = self.config.vocabulary
         if self.post_adapter is not None:
             logits = self.post_adapter.head(hidden[..., self.config.width :])
+        elif self._audio_head is not None:
+            logits = self._audio_head(hidden)
         else:
             weight = self.table.weight if self.head is None else self.head.weight
             logits = F.linear(hidden, weight[vocabulary.text_size :])

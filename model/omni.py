@@ -14,12 +14,13 @@ from torch import Tensor
 
 from model.answer import AdapterAnswer, BodyAnswer
 from model.chat import ChatPrompt
+from model.checkpoint_files import check_keys
 from model.config import OmniConfig
 from model.engine import Engine
 from model.mouth import SnacDecoder
 from model.network import OmniNetwork
 from model.prepare import Prepared
-from model.public_layout import from_public
+from model.public_layout import from_public, public_shapes
 from model.request import Event, InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
 from model.tts_adapter import TtsAdapter
@@ -92,9 +93,13 @@ class MiniOmni:
 
     @classmethod
     def from_public(cls, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> MiniOmni:
-        """From the fields of `model_config.yaml` and the keys of `lit_model.pth`; no ears, mouth or tokenizer."""
+        """From the fields of `model_config.yaml` and the keys of `lit_model.pth`; no ears, mouth or tokenizer.
+
+        Raises `CheckpointError` naming the key that is missing, unknown or of another shape.
+        """
         settings = OmniConfig.from_public(config)
         network = OmniNetwork(settings)
+        check_keys(public_shapes(settings), state_dict, Path("the state dict"))
         network.load_state_dict(from_public(state_dict, settings))
         return cls(settings, network)
 

@@ -128,6 +128,17 @@ def test_a_seed_gives_the_same_answer_in_any_company(public: MiniOmni) -> None:
     assert tokens_of(crowd.begun[0]) != tokens_of(lonely.begun[0])
 
 
+def test_a_seed_gives_the_same_embedded_answer_in_any_company(embedded: MiniOmni) -> None:
+    def seeded(seed: int) -> Prepared:
+        options = SamplingParams(temperature=0.8, top_k=40, top_p=0.95, seed=seed)
+        return asked("Tell me something.", Task.T1T2, sampling=options)
+
+    text, _, _ = essence(run(Engine(embedded, max_slots=1), {0: [seeded(11)]})[1])
+    crowd = run(Engine(embedded, max_slots=3), {0: [seeded(5)], 2: [seeded(11), asked(QUESTIONS[0], Task.T1T2)]})
+    assert essence(crowd[2])[0] == text
+    assert essence(crowd[1])[0] != text
+
+
 def test_a_cancelled_answer_leaves_and_its_slot_is_used_again(public: MiniOmni) -> None:
     engine = Tap(public, max_slots=1)
     first = engine.submit(heard(9, Task.A1A2, 1))

@@ -157,6 +157,26 @@ def test_fused_bodies_compute_the_same(family: str) -> None:
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-4)
 
 
+def test_the_published_model_in_int8_chooses_what_it_would(public: MiniOmni) -> None:
+    """Logits of both heads, from int8 weights and bfloat16 activations, against float32."""
+    network = OmniNetwork(public.config).eval()
+    network.load_state_dict(public.network.state_dict())
+    prompt = build_prompt(public.config.vocabulary, Task.A1A2, 9)
+    features = torch.randn(1, 9, public.config.ears_width, generator=torch.Generator().manual_seed(1))
+    places, slot = torch.arange(len(prompt.ids))[None], torch.tensor([0])
+
+    def logits() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode():
+            hidden = network(network.embed_prompt(prompt, features), places, slot, network.new_cache(1, 32))[:, -1]
+            return network.text_logits(hidden), network.audio_logits(hidden)
+
+    in_float32 = logits()
+    network.bfloat16().fuse(int8=True)
+    for exact, quick in zip(in_float32, logits(), strict=True):
+        assert quick.shape == exact.shape
+        assert torch.nn.functional.cosine_similarity(exact, quick, -1).min() > 0.995
+
+
 def test_only_bodies_that_are_known_are_fused() -> None:
     body = {"model_type": "gemma", **SMALL}
     config = OmniConfig(body=body, vocabulary=Vocabulary(text=64, text_specials=8, codes=8, code_specials=8))
