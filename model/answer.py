@@ -268,6 +268,11 @@ class AdapterAnswer(Answer):
         """The next decoder step can run."""
         return self.planner is not None and not self.done and self.step < self.planner.available
 
+    @property
+    def silent(self) -> bool:
+        """Nothing has been heard of it yet."""
+        return self.voice is not None and not self.voice.samples
+
     def after_speech(self, tokens: Tensor) -> None:
         """Take the seven tokens (7,) of this step; layers without a frame are padded."""
         assert self.planner is not None

@@ -317,13 +317,21 @@ class Engine:
 
     # -- the TTS adapter ------------------------------------------------------------------------------------------
     def _speak(self) -> None:
-        """One decoder step of every answer whose next step is planned."""
-        adapter = self.omni.adapter
-        if adapter is None or self._speech_cache is None:
-            return
+        """One decoder step of every answer whose next step is planned; the first frame of a new one as a whole.
+
+        Its eight steps cost less than one of the body, and somebody waits in silence for them.
+        """
+        self._speak_once(list(self._answers.values()))
+        for _ in range(DELAY):
+            silent = [a for a in self._answers.values() if isinstance(a, AdapterAnswer) and a.silent]
+            if not self._speak_once(silent):
+                return
+
+    def _speak_once(self, answers: Sequence[Answer]) -> bool:
+        """One decoder step of those among `answers` whose next step is planned; False when there is none."""
         rows: list[AdapterAnswer] = []
         conditions = []
-        for answer in list(self._answers.values()):
+        for answer in answers:
             if not isinstance(answer, AdapterAnswer):
                 continue
             try:
@@ -334,6 +342,7 @@ class Engine:
                 self._fail(answer, error)
         if rows:
             self._speak_together(rows, conditions)
+        return bool(rows)
 
     def _speak_together(self, rows: Sequence[AdapterAnswer], conditions: Sequence[Tensor]) -> None:
         """One decoder step of these answers; each alone when that breaks."""
