@@ -22,10 +22,11 @@ COPY server server
 COPY static static
 COPY checkpoints checkpoints
 COPY LICENSE NOTICE ./
-RUN /opt/venv/bin/python -m compileall -q model server
+# readable for the user that serves, whatever the modes were in the checkout
+RUN /opt/venv/bin/python -m compileall -q model server && chmod -R a+rX .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent omni
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent omni
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app

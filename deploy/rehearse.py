@@ -103,7 +103,7 @@ class Rehearsal:
             source = next(s.root for s in self.stages if s.name == words[0].removeprefix("--from="))
             words = words[1:]
         *names, target = words
-        into = self.stage.root / os.path.join(self.stage.folder, target).lstrip("/")
+        into = self.stage.root / str(Path(self.stage.folder) / target).lstrip("/")
         sent = {line[1:] for line in (CONTEXT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
         for name in names:
             if source is CONTEXT and name not in sent:
