@@ -54,14 +54,15 @@ class Turn:
         """Length of the answer's sound."""
         return sum(samples for _, samples in self.sound) / ANSWER_RATE
 
-    @property
-    def worst_gap_ms(self) -> float:
-        """How late the latest piece came for a player that starts with the first: above 0 it would have stuttered."""
-        began, samples = self.sound[0]
-        buffered, worst = samples / ANSWER_RATE, -float("inf")
-        for moment, samples in self.sound[1:]:
-            worst = max(worst, moment - began - buffered)
+    def late_ms(self, lead_ms: float = 0.0) -> float:
+        """How late the latest piece came for a player that starts with `lead_ms` of sound: above 0 it stuttered."""
+        buffered, began, worst = 0.0, None, -float("inf")
+        for moment, samples in self.sound:
+            if began is not None:
+                worst = max(worst, moment - began - buffered)
             buffered += samples / ANSWER_RATE
+            if began is None and 1000 * buffered >= lead_ms:
+                began = moment
         return 1000 * max(worst, -buffered)
 
 

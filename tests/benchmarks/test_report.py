@@ -28,17 +28,23 @@ def test_first_audio_counts_from_the_confirmed_end_of_the_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sound", "late_ms"),
+    ("sound", "lead_ms", "late_ms"),
     [
-        ([(0.0, 24000), (0.4, 24000), (1.9, 24000)], -100.0),  # the third was due at 2.0 s
-        ([(0.0, 2400), (0.3, 24000)], 200.0),  # due at 0.1 s: the player ran dry
-        ([(0.0, 24000)], -1000.0),
+        ([(0.0, 24000), (0.4, 24000), (1.9, 24000)], 0.0, -100.0),  # the third was due at 2.0 s
+        ([(0.0, 2400), (0.3, 24000)], 0.0, 200.0),  # due at 0.1 s: the player ran dry
+        (
+            [(0.0, 2400), (0.3, 24000), (1.5, 24000)],
+            200.0,
+            100.0,
+        ),  # starts at 0.3 s with 1.1 s: the third is due at 1.4
+        ([(0.0, 2400), (0.3, 24000), (1.3, 24000)], 200.0, -100.0),
+        ([(0.0, 24000)], 0.0, -1000.0),
     ],
 )
-def test_worst_gap_is_how_late_a_piece_came_for_a_player_without_buffer(
-    sound: list[tuple[float, int]], late_ms: float
+def test_late_is_the_latest_piece_against_when_a_player_with_that_lead_needs_it(
+    sound: list[tuple[float, int]], lead_ms: float, late_ms: float
 ) -> None:
-    assert Turn(sound=sound).worst_gap_ms == pytest.approx(late_ms)
+    assert Turn(sound=sound).late_ms(lead_ms) == pytest.approx(late_ms)
 
 
 def test_weights_are_counted_once_and_tables_of_angles_are_not() -> None:
