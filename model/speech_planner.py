@@ -57,7 +57,6 @@ class SpeechPlanner:
         self._starts: list[int] = [0]  # samples; one more than there are durations
         self._frames = torch.zeros(0, width)
         self._asked = 0
-        self._queue: list[tuple[str, list[_Word], bool]] = []
 
     # -- text ---------------------------------------------------------------------------------------------------
     def feed(self, text: str) -> None:
@@ -232,7 +231,7 @@ class SpeechPlanner:
             raise IndexError(f"step {step} is not planned yet: {self._certain_steps()} are available")
         first, last = step - DELAY, step + 1
         window = self._frames[max(0, first) : last]
-        window = F.pad(window, (0, 0, max(0, -first), max(0, last - max(len(self._frames), 0))))
+        window = F.pad(window, (0, 0, max(0, -first), max(0, last - len(self._frames))))
         return window.flatten()
 
     def spoken_characters(self, frames: int) -> int:

@@ -146,11 +146,11 @@ def build_prompt(vocabulary: Vocabulary, task: Task, frames: int = 0, text: Tens
 
 
 def delay(frames: Tensor, pad: int) -> Tensor:
-    """Frames (n, 7) → the tokens of n + 7 steps (n + 7, 7): layer j of frame f at step f + 1 + j, `pad` elsewhere."""
-    count = len(frames)
-    steps = torch.full((count + DELAY, AUDIO_LAYERS), pad)
+    """Frames (…, n, 7) → the tokens of n + 7 steps (…, n + 7, 7): layer j of frame f at step f + 1 + j, else `pad`."""
+    count = frames.shape[-2]
+    steps = frames.new_full((*frames.shape[:-2], count + DELAY, AUDIO_LAYERS), pad)
     for layer in range(AUDIO_LAYERS):
-        steps[layer + 1 : layer + 1 + count, layer] = frames[:, layer]
+        steps[..., layer + 1 : layer + 1 + count, layer] = frames[..., layer]
     return steps
 
 

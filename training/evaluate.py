@@ -29,7 +29,7 @@ from model.mouth import SAMPLE_RATE, Mouth, MouthDecoder
 from model.speech_planner import SpeechPlanner
 from model.text import speakable
 from model.tts_adapter import TtsAdapter
-from model.vocabulary import AUDIO_LAYERS, DELAY
+from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
 from model.wheels import whisper_base_state_dict
 from training.codec import load_codec
 from training.data.speech import HELD_OUT_EVERY
@@ -98,11 +98,7 @@ def speak_all(
         frame = step - 1 - torch.arange(AUDIO_LAYERS)
         real = (frame >= 0) & (frame < torch.tensor(lengths)[slots][:, None])
         tokens[slots, step] = choose(logits, temperature, top_k, generator).masked_fill(~real, adapter.pad)
-    frames = []
-    for row, length in enumerate(lengths):
-        layers = [tokens[row, 1 + layer : 1 + layer + length, layer] for layer in range(AUDIO_LAYERS)]
-        frames.append(torch.stack(layers, -1))
-    return frames, planners
+    return [undelay(tokens[row, : length + DELAY]) for row, length in enumerate(lengths)], planners
 
 
 def held_out_answers(path: Path, count: int, skip: int = 0) -> list[str]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from model.mouth import SAMPLES_PER_FRAME
 from model.timeline import DURATION_UNIT_SAMPLES, QUARTER_SAMPLES, neighbour_states, quarter_features
 from model.tts_adapter import TtsAdapter, window_frames
-from model.vocabulary import AUDIO_LAYERS, DELAY
+from model.vocabulary import AUDIO_LAYERS, delay
 from training.codec import load_codec
 from training.data.codes import Spoken, read_codes
 
@@ -52,14 +52,6 @@ class Batch:
             index = np.searchsorted(ends, centres, side="right").clip(max=n - 1)
             self.index[row, : 4 * f] = torch.from_numpy(index)
 
-    def tokens(self, pad: int) -> Tensor:
-        """The seven layers with the delay: (rows, frames + 7, 7), layer j of frame f at step f + 1 + j."""
-        frames = self.frames.shape[1]
-        out = torch.full((len(self.frames), frames + DELAY, AUDIO_LAYERS), pad)
-        for layer in range(AUDIO_LAYERS):
-            out[:, 1 + layer : 1 + layer + frames, layer] = self.frames[:, :, layer]
-        return out
-
 
 def frame_states(adapter: TtsAdapter, batch: Batch) -> tuple[Tensor, Tensor]:
     """→ states of frames (rows, frames, width), duration logits (rows, phonemes, longest + 1)."""
@@ -76,7 +68,7 @@ def frame_states(adapter: TtsAdapter, batch: Batch) -> tuple[Tensor, Tensor]:
 def losses(adapter: TtsAdapter, batch: Batch, noise: float = 0.0) -> Tensor:
     """Mean cross-entropy of the seven layers, then of the durations: (8,)."""
     pad = adapter.pad
-    tokens = batch.tokens(pad)
+    tokens = delay(batch.frames, pad)
     previous = F.pad(tokens[:, :-1], (0, 0, 1, 0), value=pad)
     if noise:
         wrong = (torch.rand(previous.shape) < noise * torch.rand(len(previous), 1, 1) * 2) & (previous < pad)

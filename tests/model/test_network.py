@@ -27,8 +27,8 @@ SMALL: dict[str, Any] = {
 FAMILIES = ("qwen2", "llama", "mistral", "qwen3", "olmo2", "gemma", "phi3")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_any_body_decodes_in_slots_what_it_computes_at_once(family: str) -> None:
+def small_network(family: str) -> OmniNetwork:
+    """A body of this family, seeded, that writes text only."""
     torch.manual_seed(0)
     config = OmniConfig(
         body={"model_type": family, **SMALL},
@@ -36,7 +36,12 @@ def test_any_body_decodes_in_slots_what_it_computes_at_once(family: str) -> None
         vocabulary=Vocabulary(text=64, text_specials=0, codes=0, code_specials=0),
         tied=True,
     )
-    network = OmniNetwork(config).eval()
+    return OmniNetwork(config).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_body_decodes_in_slots_what_it_computes_at_once(family: str) -> None:
+    network = small_network(family)
     ids = torch.randint(0, 64, (2, 15))
     with torch.inference_mode():
         whole = network.body(inputs_embeds=network.embed(ids), use_cache=False).last_hidden_state
@@ -132,14 +137,7 @@ def test_int8_multiplies_the_same_by_both_ways(rows: int) -> None:
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
 def test_fused_bodies_compute_the_same(family: str) -> None:
-    torch.manual_seed(0)
-    config = OmniConfig(
-        body={"model_type": family, **SMALL},
-        audio_route="tts_adapter",
-        vocabulary=Vocabulary(text=64, text_specials=0, codes=0, code_specials=0),
-        tied=True,
-    )
-    network = OmniNetwork(config).eval()
+    network = small_network(family)
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter)
