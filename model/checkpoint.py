@@ -44,8 +44,8 @@ from model.checkpoint_files import (
     shapes_of,
 )
 from model.config import OmniConfig
-from model.ears import Ears, PublishedEars, StateEncoder, whisper_encoder
-from model.mouth import Mouth, MouthDecoder
+from model.ears import Ears, PublishedEars, StateEncoder, whisper_base, whisper_encoder
+from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
 from model.public_layout import from_public, public_shapes, to_public
@@ -106,9 +106,9 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
         network.fuse(precision.int8)
     if config.audio_route == "body":
         omni.features = open_public_ears(folder, config, precision.dtype, device)
-        omni.mouth = open_snac(folder)
     else:
         open_own_parts(omni, folder, precision.dtype, device)
+    omni.mouth = open_mouth(folder, config)
     give_back_memory()
     return omni
 
@@ -206,23 +206,21 @@ def own_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNet
 
 
 def open_own_parts(omni: MiniOmni, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
-    """The embedded model's ears, TTS adapter and mouth."""
+    """The embedded model's ears and TTS adapter."""
     config = omni.config
     if config.tts_adapter is not None:
         adapter = TtsAdapter(config.tts_adapter)
         fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
         omni.adapter = adapter.eval()
-    if config.mouth is not None:
-        mouth = Mouth(config.mouth)
-        fill(mouth, read_tensors(folder / OWN_MOUTH), folder / OWN_MOUTH)
-        omni.mouth = MouthDecoder(mouth)
     if config.ears == "whisper-base":
         omni.ears = Ears.open(dtype=dtype, device=device)
 
 
 def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:
-    """Whisper's encoder from openai-whisper's own file; None when the folder has none."""
+    """Whisper's encoder from openai-whisper's own file, or Whisper base's from its wheel; None when there is none."""
     path = folder / PUBLIC_EARS
+    if config.ears == "whisper-base":
+        return PublishedEars(StateEncoder(whisper_base().encoder.to(device), dtype)).features
     if not path.is_file():
         log.warning("no ears: %s has no %s; questions can be typed only", folder, PUBLIC_EARS)
         return None
@@ -243,6 +241,15 @@ def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, devic
             "give the Whisper that the model was trained with"
         )
     return ears.features
+
+
+def open_mouth(folder: Path, config: OmniConfig) -> SnacDecoder | None:
+    """The embedded model's mouth where the config has its sizes, else SNAC."""
+    if config.mouth is None:
+        return open_snac(folder) if config.audio_route == "body" or (folder / SNAC_FOLDER).is_dir() else None
+    mouth = Mouth(config.mouth)
+    fill(mouth, read_tensors(folder / OWN_MOUTH), folder / OWN_MOUTH)
+    return MouthDecoder(mouth)
 
 
 def open_snac(folder: Path) -> PublishedSnac | None:
@@ -306,6 +313,11 @@ def convert(source: Path, target: Path) -> None:
     config = read_config(source)
     if config.audio_route != "body":
         raise CheckpointError(f"{source}: the published layout has no place for a {config.audio_route} model")
+    if config.embedding_scale != 1 or config.mouth is not None or config.body["model_type"] != "qwen2":
+        raise CheckpointError(
+            f"{source}: the published layout has no place for a grafted model; `python -m server --model {source}` "
+            "opens it as it is"
+        )
     if is_published(source):
         write_own(target, config, from_public(read_public_state(source, config), config))
     else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from model.chat_template import ChatTemplate
 from model.mouth import MouthConfig
 from model.tts_adapter import TtsAdapterConfig
 from model.vocabulary import Vocabulary
@@ -36,6 +37,17 @@ class OmniConfig:
     mouth: MouthConfig | None = None
     window: int = 2048
     """Positions of a conversation, prompt and answer together."""
+    embedding_scale: float = 1.0
+    """Rows of the table are multiplied by it on their way in: what some bodies do (Gemma), and what grafting does so
+    that the mean of a word and seven pads is the word."""
+    logit_scale: float = 1.0
+    """Text logits are multiplied by it (Granite, Cohere)."""
+    logit_softcap: float | None = None
+    """Text logits are squeezed into ± this (Gemma 2)."""
+    ends: tuple[int, ...] = ()
+    """Tokens that end the body's text. All others than the first count as the first."""
+    chat: ChatTemplate | None = None
+    """The body's own chat template; None: ChatML, as the embedded model's."""
 
     @property
     def width(self) -> int:
@@ -99,9 +111,15 @@ class OmniConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> OmniConfig:
         known = {name: value for name, value in fields.items() if name != "model_type"}
-        for name, kind in (("vocabulary", Vocabulary), ("tts_adapter", TtsAdapterConfig), ("mouth", MouthConfig)):
+        for name, kind in (
+            ("vocabulary", Vocabulary),
+            ("tts_adapter", TtsAdapterConfig),
+            ("mouth", MouthConfig),
+            ("chat", ChatTemplate),
+        ):
             if known.get(name) is not None:
                 known[name] = kind(**known[name])
+        known["ends"] = tuple(known.get("ends", ()))
         return cls(**known)
 
 

@@ -30,6 +30,19 @@ class WhisperAdapter(nn.Module):
         return embedded
 
 
+class Table(nn.Embedding):
+    """An embedding whose rows are scaled on their way in, in the weights' own number format."""
+
+    def __init__(self, rows: int, width: int, scale: float) -> None:
+        super().__init__(rows, width)
+        self.scale = scale
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Rows of the table (…) → (…, width)."""
+        embedded = super().forward(input)
+        return embedded if self.scale == 1 else embedded * torch.tensor(self.scale, dtype=embedded.dtype)
+
+
 def build_body(config: OmniConfig, layers: int | None = None) -> nn.Module:
     """A `transformers` decoder of the configured shape, without table and final norm (kept by `OmniNetwork`)."""
     fields: dict[str, Any] = dict(config.body)
@@ -38,13 +51,47 @@ def build_body(config: OmniConfig, layers: int | None = None) -> nn.Module:
         fields["rope_parameters"] = {"rope_type": "default", "rope_theta": rope}
     if layers is not None:
         fields["num_hidden_layers"] = layers
-        fields.pop("layer_types", None)
+        if fields.get("layer_types"):
+            fields["layer_types"] = fields["layer_types"][-layers:]
     # the table is ours: a one-word vocabulary keeps transformers from making its own
-    settings = AutoConfig.for_model(**{**fields, "vocab_size": 1, "pad_token_id": None, "bos_token_id": None})
-    settings._attn_implementation = "sdpa"
+    unknown = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
+    settings = AutoConfig.for_model(**{**fields, "vocab_size": 1, **unknown})
+    kind: Any = AutoModel._model_mapping[type(settings)]
+    settings._attn_implementation = "sdpa" if kind._supports_sdpa else "eager"
     body: nn.Module = AutoModel.from_config(settings)
     body.set_input_embeddings(nn.Identity())  # type: ignore[operator]
     return body
+
+
+def layer_kinds(body: Any) -> list[str]:
+    """How each layer attends, in `transformers`' words: `full_attention`, `sliding_attention` …"""
+    kinds = getattr(body.config, "layer_types", None)
+    if kinds is None:
+        kinds = ["full_attention" if sliding_window(body) is None else "sliding_attention"]
+    return list(kinds)
+
+
+def sliding_window(body: Any) -> int | None:
+    """Positions that a sliding layer sees, its own among them; None where no layer slides."""
+    window = getattr(body.config, "sliding_window", None)
+    return None if window is None else int(window)
+
+
+def masks(body: Any, mask: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
+    """The mask of all earlier positions (n, 1, steps, length) → what the body's layers are to see of them.
+
+    One mask where all layers attend alike, else a mask by kind, as `transformers` takes them.
+    """
+    kinds, window = set(layer_kinds(body)), sliding_window(body)
+    by_kind = {"full_attention": mask}
+    if window is not None:
+        seen = torch.arange(mask.shape[-1], device=mask.device)
+        by_kind["sliding_attention"] = mask & (seen > positions[..., None] - window)[:, None]
+    if body.config._attn_implementation == "eager":  # which adds the mask to its logits
+        by_kind = {kind: torch.zeros(()).to(body.dtype).where(seen, -torch.inf) for kind, seen in by_kind.items()}
+    if len(kinds) == 1:
+        return by_kind.get(kinds.pop(), mask)
+    return by_kind
 
 
 class PostAdapter(nn.Module):
@@ -67,7 +114,7 @@ class OmniNetwork(nn.Module):
         super().__init__()
         self.config = config
         vocabulary = config.vocabulary
-        self.table = nn.Embedding(vocabulary.size, config.width)
+        self.table = Table(vocabulary.size, config.width, config.embedding_scale)
         self.body = build_body(config)
         self.head = None if config.tied else nn.Linear(config.width, vocabulary.size, bias=False)
         self.adapter: WhisperAdapter | None = None
@@ -84,7 +131,7 @@ class OmniNetwork(nn.Module):
 
         Does nothing for bodies that cannot be fused, or with a post-adapter, which reads what `FusedBody` skips.
         """
-        if self.config.body["model_type"] not in FUSED_TYPES or self.post_adapter is not None:
+        if not self._can_fuse():
             return
         self._fused = FusedBody(self.body, self.config, int8)
         self.body = nn.Identity()
@@ -94,6 +141,20 @@ class OmniNetwork(nn.Module):
             if self.config.audio_route == "body":
                 self._audio_head = Projection(weight[self.config.vocabulary.text_size :], int8=True)
             self.head = None
+
+    def _can_fuse(self) -> bool:
+        """`FusedBody` does exactly these sums: nothing slides, positions turn as in the first Llama."""
+        if self.config.body["model_type"] not in FUSED_TYPES or self.post_adapter is not None:
+            return False
+        body: Any = self.body
+        settings = body.config
+        return (
+            set(layer_kinds(body)) == {"full_attention"}
+            and settings.hidden_act == "silu"
+            and not getattr(settings, "mlp_bias", False)
+            and settings.rope_parameters.get("rope_type") in ("default", "llama3", "linear")
+            and settings.rope_parameters.get("partial_rotary_factor", 1) == 1
+        )
 
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
@@ -132,7 +193,7 @@ class OmniNetwork(nn.Module):
         """
         if self._fused is not None:
             return self._fused(embedded, positions, rows, cache)
-        mask = cache.select(rows, positions)
+        mask = masks(self.body, cache.select(rows, positions), positions)
         if self.post_adapter is None:
             return self._run(self.body, embedded, positions, mask, cache)
         before_norm: list[Tensor] = []
@@ -147,7 +208,7 @@ class OmniNetwork(nn.Module):
         return torch.cat([hidden, spoken], -1)
 
     @staticmethod
-    def _run(body: nn.Module, embedded: Tensor, positions: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def _run(body: nn.Module, embedded: Tensor, positions: Tensor, mask: Any, cache: Any) -> Tensor:
         out = body(inputs_embeds=embedded, attention_mask=mask, position_ids=positions, cache=cache, use_cache=True)
         hidden: Tensor = out.last_hidden_state
         return hidden
@@ -156,9 +217,25 @@ class OmniNetwork(nn.Module):
     def text_logits(self, hidden: Tensor) -> Tensor:
         """(…, width) → (…, text_size), float32."""
         if self._text_head is not None:
-            return self._text_head(hidden).float()
-        weight = self.table.weight if self.head is None else self.head.weight
-        return F.linear(hidden[..., : self.config.width], weight[: self.config.vocabulary.text_size]).float()
+            logits = self._text_head(hidden).float()
+        else:
+            weight = self.table.weight if self.head is None else self.head.weight
+            logits = F.linear(hidden[..., : self.config.width], weight[: self.config.vocabulary.text_size]).float()
+        return self._as_the_body_says(logits)
+
+    def _as_the_body_says(self, logits: Tensor) -> Tensor:
+        """What the body does to its logits after the head; when it answers, its ends are one."""
+        config = self.config
+        if config.logit_scale != 1:
+            logits = logits * config.logit_scale
+        if config.logit_softcap is not None:
+            logits = (logits / config.logit_softcap).tanh() * config.logit_softcap
+        if len(config.ends) > 1 and not self.training:
+            first, *others = config.ends
+            logits = logits.clone()
+            logits[..., first] = logits[..., list(config.ends)].amax(-1)
+            logits[..., others] = -torch.inf
+        return logits
 
     def audio_logits(self, hidden: Tensor) -> Tensor:
         """(…, width) → (…, 7, layer_size), float32."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.answer import AdapterAnswer, BodyAnswer
 from model.chat import ChatPrompt
+from model.chat_template import TemplatePrompt
 from model.checkpoint_files import check_keys
 from model.config import OmniConfig
 from model.engine import Engine
@@ -73,7 +74,12 @@ class MiniOmni:
         if self.adapter is not None:
             self.adapter.eval()
         wants_chat = self.config.audio_route == "tts_adapter" and self.tokenizer is not None
-        self.chat = ChatPrompt(self.tokenizer) if wants_chat and self.tokenizer is not None else None
+        self.chat = self._chat(self.tokenizer) if wants_chat and self.tokenizer is not None else None
+
+    def _chat(self, tokenizer: Tokenizer) -> ChatPrompt | TemplatePrompt:
+        if self.config.chat is None:
+            return ChatPrompt(tokenizer)
+        return TemplatePrompt(tokenizer, self.config.chat, self.config.ends[0])
 
     @classmethod
     def from_pretrained(

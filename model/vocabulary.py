@@ -46,6 +46,12 @@ class Vocabulary:
     text_specials: int = 64
     codes: int = 4096
     code_specials: int = 64
+    own_end: int | None = None
+    """The body's own token that ends a text; None: the first special, as in the published vocabulary."""
+    own_input: int | None = None
+    """The body's own token that opens a prompt; None: the third special."""
+    own_answer: int | None = None
+    """The body's own token before an answer; None: the fourth special."""
 
     @property
     def text_size(self) -> int:
@@ -63,7 +69,7 @@ class Vocabulary:
 
     @property
     def end_of_text(self) -> int:
-        return self.text
+        return self.text if self.own_end is None else self.own_end
 
     @property
     def pad_text(self) -> int:
@@ -71,11 +77,11 @@ class Vocabulary:
 
     @property
     def input_text(self) -> int:
-        return self.text + 2
+        return self.text + 2 if self.own_input is None else self.own_input
 
     @property
     def answer_text(self) -> int:
-        return self.text + 3
+        return self.text + 3 if self.own_answer is None else self.own_answer
 
     @property
     def transcribe_text(self) -> int:
