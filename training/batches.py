@@ -18,15 +18,11 @@ from tokenizers import Tokenizer
 
 from model.vocabulary import Task, Vocabulary
 from training.data.rows import Row, read_rows
-from training.recipe import Stage
+from training.recipe import DataError, Stage
 from training.tasks import Batch, Example, can_serve, collate, make_example
 
 AHEAD = 8
 """Batches that are made while the network is busy."""
-
-
-class DataError(Exception):
-    """The data cannot serve the stage; the message says what is missing."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Writes the embedded checkpoint: the trained parts as half-precision safetensors, sizes, tokenizer.
 
+Into the folder of a grafted model it writes its voice: TTS adapter and mouth take the place of those that are there.
+
 The codec's encoder, which only training needs, goes to its `training/` folder: `training.resume` goes on from there.
 
     python -m training.export --adapter work/adapter.average.pt --spelling work/spelling.pt --codec work/mouth.pt \
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from model.checkpoint import read_config
 from model.config import smol_omni
 from model.tts_adapter import TtsAdapter
 from model.wheels import SMOLLM2_GGUF
@@ -44,8 +48,12 @@ def main() -> None:
     save_file(half(codec.mouth), options.out / "mouth.safetensors")
     save_file(half(adapter), options.out / "tts_adapter.safetensors")
     save_file(half(codec.encoder), options.out / "training" / "codec_encoder.safetensors")
-    config = {"model_type": "smol-omni", **smol_omni(adapter.config, codec.mouth.config).to_dict()}
-    (options.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if (options.out / "config.json").exists():  # a grafted model, or an earlier version of this one
+        config = replace(read_config(options.out), tts_adapter=adapter.config, mouth=codec.mouth.config)
+    else:
+        config = smol_omni(adapter.config, codec.mouth.config)
+    fields = {"model_type": "smol-omni", **config.to_dict()}
+    (options.out / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
     if not (options.out / "tokenizer.json").exists():
         path = SMOLLM2_GGUF.locate()
         AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).backend_tokenizer.save(

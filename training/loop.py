@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model.ears import quick_dtype
+from model.packed import quick_dtype
 
+LAYER_NAMES = ("L0", "L1a", "L2a", "L2b", "L1b", "L2c", "L2d")
+"""Columns of curves: SNAC's layers in the order of a frame."""
 Kept = dict[str, float]
 """What is kept of a run that is under way: steps and seconds since it began, and how long it is to last."""
 
@@ -80,9 +82,9 @@ class Run:
     def over(self) -> bool:
         return self.schedule.progress(self._done, self.seconds) >= 1
 
-    def state(self) -> Kept:
-        """What a checkpoint keeps of a run under way."""
-        return {"steps": self._done, "seconds": self.seconds, "length": self.schedule.length}
+    def state(self) -> Kept | None:
+        """What a checkpoint keeps of a run under way; None when it is over."""
+        return None if self.over else {"steps": self._done, "seconds": self.seconds, "length": self.schedule.length}
 
     def __iter__(self) -> Iterator[int]:
         """→ the number of each step, counted from 1; the learning rate is set before."""
@@ -175,10 +177,9 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def descend(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], clip: float = 1.0) -> float:
-    """One step down the gradient of `loss`, its norm clipped; returns the norm before."""
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> None:
+    """One step down the gradient of `loss`, its norm clipped to 1."""
     optimizer.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
-    return float(norm)

@@ -34,6 +34,10 @@ class RecipeError(Exception):
     """A recipe that cannot be followed; the message names the file, the field, and what is wrong with it."""
 
 
+class DataError(Exception):
+    """Data or checkpoint cannot serve a stage; the message says what is missing."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

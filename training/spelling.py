@@ -9,11 +9,8 @@ No sound is needed: hibari's grapheme-to-phoneme rules say what any sentence is 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
-import math
 import random
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from torch import Tensor
 from model.spelling import Spelling, spell
 from model.tts_adapter import TtsAdapterConfig
 from training.data.speech import Texts
+from training.loop import Curves, Run, Schedule, descend, mixed_precision, save_state
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def word_places(logits: Tensor, pairs: list[Spelled]) -> tuple[Tensor, Tensor]:
 
 def loss_of(spelling: Spelling, pairs: list[Spelled]) -> Tensor:
     letters, mask = collate(pairs)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         logits = spelling(letters, mask)
     places, lengths = word_places(logits.float(), pairs)
     targets = [p for pair in pairs for p in pair.phonemes]
@@ -142,37 +140,34 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    spelling, step = Spelling(TtsAdapterConfig()), 0
-    if options.out.exists():
-        state = torch.load(options.out, weights_only=True)
-        spelling.load_state_dict(state["spelling"])
-        step = int(state["step"])
-    pairs = Pairs(options.texts, seed=step)
-    held_out = [p for text in pairs.texts.held_out for s in Hibari.split_sentences(text) if (p := pairs.read(s))]
+    spelling = Spelling(TtsAdapterConfig())
     optimizer = torch.optim.AdamW(spelling.parameters(), options.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    started, first, running = time.time(), step, 0.0
-    with options.out.with_suffix(".csv").open("a", newline="") as file:
-        log = csv.writer(file)
-        while (elapsed := time.time() - started) < options.minutes * 60:
-            progress = elapsed / (options.minutes * 60)
-            warm = min(1.0, (step - first + 1) / 100)
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
-            loss = loss_of(spelling, [pairs.draw() for _ in range(options.rows)])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(spelling.parameters(), 1.0)
-            optimizer.step()
-            step += 1
-            running = loss.item() if step == first + 1 else 0.97 * running + 0.03 * loss.item()
-            if step % 100 == 0:
-                wrong = word_errors(spelling, held_out)
-                print(f"step {step}, {elapsed:.0f} s, loss {running:.4f}, held-out words wrong {wrong:.2%}", flush=True)
-                log.writerow([step, round(elapsed), round(running, 4), round(wrong, 4)])
-                file.flush()
-                torch.save({"spelling": spelling.state_dict(), "step": step}, options.out)
-    torch.save({"spelling": spelling.state_dict(), "step": step}, options.out)
-    print(f"done, {step} steps, held-out words wrong {word_errors(spelling, held_out):.2%}")
+    state = torch.load(options.out, weights_only=True) if options.out.exists() else {}
+    if state:
+        spelling.load_state_dict(state["spelling"])
+    if state.get("optimizer"):
+        optimizer.load_state_dict(state["optimizer"])
+    run = Run(Schedule(options.rate, minutes=options.minutes), optimizer, int(state.get("step", 0)), state.get("run"))
+    pairs = Pairs(options.texts, seed=run.step)
+    held_out = [p for text in pairs.texts.held_out for s in Hibari.split_sentences(text) if (p := pairs.read(s))]
+    curves = Curves(options.out.with_suffix(".csv"), ("step", "seconds", "ctc_loss", "held_out_words_wrong"), run.step)
+    smoothed: float | None = None
+
+    def save() -> None:
+        state = {"spelling": spelling.state_dict(), "optimizer": optimizer.state_dict()}
+        save_state(options.out, {**state, "step": run.step, "run": run.state()})
+
+    for step in run:
+        loss = loss_of(spelling, [pairs.draw() for _ in range(options.rows)])
+        descend(loss, optimizer, list(spelling.parameters()))
+        smoothed = loss.item() if smoothed is None else 0.97 * smoothed + 0.03 * loss.item()
+        if step % 100 == 0:
+            wrong = word_errors(spelling, held_out)
+            run.say(f"loss {smoothed:.4f}, held-out words wrong {wrong:.2%}")
+            curves.add(step, round(run.seconds), smoothed, wrong)
+            save()
+    save()
+    run.say(f"done, held-out words wrong {word_errors(spelling, held_out):.2%}")
 
 
 if __name__ == "__main__":

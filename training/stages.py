@@ -26,14 +26,13 @@ from model.checkpoint import (
 from model.checkpoint_files import read_tokenizer
 from model.omni import MiniOmni
 from model.vocabulary import Task
-from training.batches import Batches, DataError, Place, ahead
-from training.loop import Average, Curves, Run, save_state
-from training.recipe import Stage
+from training.batches import Batches, Place, ahead
+from training.loop import LAYER_NAMES, Average, Curves, Run, save_state
+from training.recipe import DataError, Stage
 from training.streams import StreamLosses, choose_trained, parameter_groups
 from training.tasks import Batch
 
-STREAM_NAMES = ("text", "L0", "L1a", "L2a", "L2b", "L1b", "L2c", "L2d")
-"""Columns of the curves: the text and SNAC's layers, in the order of a frame."""
+STREAM_NAMES = ("text", *LAYER_NAMES)
 
 
 def open_for_training(folder: Path) -> MiniOmni:
@@ -66,6 +65,8 @@ class StageRun:
     """The loop of one stage, on one device or several."""
 
     def __init__(self, stage: Stage, work: Path, accelerator: Accelerator) -> None:
+        if stage.minutes is not None and accelerator.num_processes > 1:
+            raise DataError(f"{stage.name}: on several devices a stage lasts a number of steps, not of minutes")
         self.stage, self.accelerator = stage, accelerator
         self.source, self.out = find(stage.start), work / stage.name
         self.kept = work / f"{stage.name}.pt"

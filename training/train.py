@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from training.recipe import Program, Recipe, RecipeError, Stage, read_recipe
+from model.checkpoint_files import CheckpointError
+from training.recipe import DataError, Program, Recipe, RecipeError, Stage, read_recipe
 
 POLL_SECONDS = 5
 
@@ -73,7 +74,7 @@ def main() -> None:
         if options.only and options.only not in {step.name for step in recipe.steps}:
             raise RecipeError(f"{options.recipe} has no step {options.only!r}")
         follow(recipe, options.only)
-    except RecipeError as error:
+    except (RecipeError, DataError, CheckpointError) as error:
         parser.exit(2, f"python -m training.train: {error}\n")
     except subprocess.CalledProcessError as error:
         parser.exit(1, f"python -m training.train: {shlex.join(map(str, error.cmd))} ended with {error.returncode}\n")

@@ -9,8 +9,6 @@ step later, tokens of the step before as input, some of them wrong so that an ea
 from __future__ import annotations
 
 import argparse
-import csv
-import math
 import random
 import time
 from pathlib import Path
@@ -26,6 +24,7 @@ from model.tts_adapter import TtsAdapter, window_frames
 from model.vocabulary import AUDIO_LAYERS, delay
 from training.codec import load_codec
 from training.data.codes import Spoken, read_codes
+from training.loop import LAYER_NAMES, Average, Curves, Run, Schedule, descend, mixed_precision, save_state
 
 
 class Batch:
@@ -75,7 +74,7 @@ def losses(adapter: TtsAdapter, batch: Batch, noise: float = 0.0) -> Tensor:
         previous = torch.where(wrong, torch.randint(0, pad, previous.shape), previous)
         lost = torch.rand(len(previous), previous.shape[1], 1) < 0.05
         previous = previous.masked_fill(lost, pad)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         frames, durations = frame_states(adapter, batch)
         logits = adapter.decoder(window_frames(frames), previous)
     parts = []
@@ -165,72 +164,55 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(int(time.time()))
-    adapter, step = TtsAdapter(), 0
+    adapter = TtsAdapter()
     codec, _ = load_codec(options.codec)
     with torch.no_grad():
         for book, quantizer in zip(adapter.decoder.books, codec.mouth.quantizer.quantizers, strict=True):
             book.copy_(quantizer.codebook.weight)
-    optimizer = torch.optim.AdamW(
-        [p for name, p in adapter.named_parameters() if not name.startswith("spelling.")],
-        options.rate,
-        betas=(0.9, 0.95),
-        weight_decay=0.03,
-    )
-    if options.out.exists():
-        state = torch.load(options.out, weights_only=True)
+    trained = [p for name, p in adapter.named_parameters() if not name.startswith("spelling.")]
+    optimizer = torch.optim.AdamW(trained, options.rate, betas=(0.9, 0.95), weight_decay=0.03)
+    state = torch.load(options.out, weights_only=True) if options.out.exists() else {}
+    if state:
         adapter.load_state_dict(state["adapter"])
-        if "optimizer" in state:
-            optimizer.load_state_dict(state["optimizer"])
-        step = int(state["step"])
-    averaged = {name: p.detach().clone() for name, p in adapter.named_parameters()}
-    rows = Rows(options.codes, options.frames)
-    started, first, frames, running = time.time(), step, 0, torch.zeros(AUDIO_LAYERS + 1)
+    if state.get("optimizer"):
+        optimizer.load_state_dict(state["optimizer"])
+    average = Average(adapter, 0.998)
+    if state.get("average"):
+        average.load(state["average"])
+    schedule = Schedule(options.rate, warmup=200, minutes=options.minutes)
+    run = Run(schedule, optimizer, int(state.get("step", 0)), state.get("run"))
+    rows, frames, smoothed = Rows(options.codes, options.frames), 0, None
+    columns = ("step", "seconds", "hours", *LAYER_NAMES, "durations", "wrong_text")
+    curves = Curves(options.out.with_suffix(".csv"), columns, run.step)
 
     def save() -> None:
-        live = {name: p.detach().clone() for name, p in adapter.named_parameters()}
-        adapter.load_state_dict(averaged, strict=False)
-        torch.save({"adapter": adapter.state_dict(), "step": step}, options.out.with_suffix(".average.pt"))
-        adapter.load_state_dict(live, strict=False)
-        state = {"adapter": adapter.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-        torch.save(state, options.out.with_suffix(".tmp"))
-        options.out.with_suffix(".tmp").replace(options.out)
+        average.swap()
+        save_state(options.out.with_suffix(".average.pt"), {"adapter": adapter.state_dict(), "step": run.step})
+        average.swap()
+        state = {"adapter": adapter.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state()}
+        save_state(options.out, {**state, "step": run.step, "run": run.state()})
 
-    with options.out.with_suffix(".csv").open("a", newline="") as file:
-        log = csv.writer(file)
-        while (elapsed := time.time() - started) < options.minutes * 60:
-            progress = elapsed / (options.minutes * 60)
-            warm = min(1.0, (step - first + 1) / 200)
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * warm * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
-            batch = Batch(rows.next(), adapter.pad)
-            adapter.train()
-            parts = losses(adapter, batch, options.noise)
-            optimizer.zero_grad()
-            parts.sum().backward()
-            torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
-            optimizer.step()
-            step += 1
-            frames += int(batch.frame_mask.sum())
-            decay = min(0.998, (step + 1) / (step + 10))
-            for name, p in adapter.named_parameters():
-                averaged[name].lerp_(p.detach(), 1 - decay)
-            running = parts.detach() if step == first + 1 else running.lerp(parts.detach(), 0.03)
-            if step % 50 == 0:
-                shown = [round(float(v), 2) for v in running]
-                rate = f"{frames / max(elapsed, 1):.0f} frames/s"
-                print(f"step {step}, {elapsed:.0f} s, {rate}, {rows.hours:.1f} h, {shown}", flush=True)
-            if step % 250 == 0:
-                rows.refresh()
-                save()
-                adapter.eval()
-                right = held_out_losses(adapter, rows.held_out[:48])
-                wrong = held_out_losses(adapter, rows.held_out[:48], wrong_text=True)
-                shown = [round(float(v), 3) for v in right]
-                print(f"step {step}, held-out {shown}, wrong text {float(wrong[:7].mean()):.2f}", flush=True)
-                log.writerow([step, round(elapsed), round(rows.hours, 2), *shown, round(float(wrong[:7].mean()), 3)])
-                file.flush()
+    for step in run:
+        batch = Batch(rows.next(), adapter.pad)
+        adapter.train()
+        parts = losses(adapter, batch, options.noise)
+        descend(parts.sum(), optimizer, list(adapter.parameters()))
+        average.update()
+        frames += int(batch.frame_mask.sum())
+        smoothed = parts.detach() if smoothed is None else smoothed.lerp(parts.detach(), 0.03)
+        if step % 50 == 0:
+            shown = [round(float(v), 2) for v in smoothed]
+            run.say(f"{frames} frames, {rows.hours:.1f} h, {shown}")
+        if step % 250 == 0:
+            rows.refresh()
+            save()
+            adapter.eval()
+            right = held_out_losses(adapter, rows.held_out[:48])
+            wrong = float(held_out_losses(adapter, rows.held_out[:48], wrong_text=True)[:AUDIO_LAYERS].mean())
+            run.say(f"held-out {[round(float(v), 3) for v in right]}, wrong text {wrong:.2f}")
+            curves.add(step, round(run.seconds), rows.hours, *right.tolist(), wrong)
     save()
-    print(f"done, {step} steps")
+    run.say("done")
 
 
 if __name__ == "__main__":

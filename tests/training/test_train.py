@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import itertools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +17,17 @@ from model.checkpoint import open_model
 from model.sampling import SamplingParams
 from model.vocabulary import Task, build_prompt, undelay
 from tests.training import tiny
-from training.batches import Batches, DataError, Place
+from training.batches import Batches, Place
+from training.curves import draw, read_curves
 from training.data.rows import Row
-from training.loop import Average, Run, Schedule
-from training.recipe import Stage
+from training.loop import Average, Curves, Run, Schedule
+from training.recipe import DataError, Program, RecipeError, Stage, read_recipe
 from training.stages import StageRun, run_stage
 from training.streams import StreamLosses
 from training.tasks import Batch, collate, make_example
+from training.train import follow
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 ALL = dict.fromkeys(Task, 1.0)
 
 
@@ -243,3 +248,93 @@ def test_a_run_that_was_interrupted_keeps_its_schedule_and_a_new_one_begins_anew
     assert len(list(Run(Schedule(rate=1.0, steps=10), optimizer, 110))) == 10
     with pytest.raises(ValueError, match="give one of them"):
         Schedule(rate=1.0)
+
+
+RECIPE = """
+work = "{folder}"
+[[steps]]
+name = "copy"
+run = "json.tool {work}/in.json {work}/out.json"
+[[steps]]
+name = "learned"
+start = "{work}/start"
+train = ["ears"]
+tasks = {{ A1T1 = 1 }}
+data = ["{work}/rows"]
+rate = 1e-3
+steps = 2
+"""
+
+
+def recipe(folder: Path, text: str = RECIPE) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text.replace("{folder}", str(folder)).replace("{{", "{").replace("}}", "}"))
+    return path
+
+
+def test_a_recipe_is_followed_and_what_is_finished_is_not_repeated(tmp_path: Path) -> None:
+    tiny.write_model(tmp_path / "start")
+    (tmp_path / "in.json").write_text("[1]")
+    follow(read_recipe(recipe(tmp_path)))
+    assert (tmp_path / "learned" / "config.json").exists()
+    assert (tmp_path / "learned.held-out.csv").read_text().count("A1T1") == 1
+
+    before = (tmp_path / "learned" / "network.safetensors").stat().st_mtime_ns
+    (tmp_path / "out.json").unlink()
+    follow(read_recipe(recipe(tmp_path)))
+    assert not (tmp_path / "out.json").exists()
+    assert (tmp_path / "learned" / "network.safetensors").stat().st_mtime_ns == before
+
+    follow(read_recipe(recipe(tmp_path, RECIPE.replace("out.json", "other.json"))))  # the step is another one now
+    assert (tmp_path / "other.json").exists()
+
+
+def test_a_program_that_fails_ends_the_recipe(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        follow(read_recipe(recipe(tmp_path)), only="copy")
+    assert not list(tmp_path.glob("finished/*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("steps = 2", "steps = 2\nminutes = 3"), "give one of them"),
+        (("rate = 1e-3", "rate = 1e-3\nlearning_rate = 1"), "learning_rate"),
+        (("A1T1", "A3T1"), "A3T1"),
+        (('["ears"]', '["nose"]'), "train"),
+        (('"learned"', '"copy"'), "two steps are named copy"),
+        (("[[steps]]", "[[steps]"), "line 3"),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_told_so(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = recipe(tmp_path, RECIPE.replace(*change))
+    with pytest.raises(RecipeError, match=message) as told:
+        read_recipe(path)
+    assert str(path) in str(told.value)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_our_recipes_name_programs_and_flags_that_there_are(path: Path, tmp_path: Path) -> None:
+    made = read_recipe(path, tmp_path)
+    for step in made.steps:
+        if isinstance(step, Program):
+            assert "{" not in step.run
+            module, *arguments = step.run.split()
+            source = importlib.util.find_spec(module)
+            assert source is not None
+            assert source.origin is not None
+            for flag in (argument for argument in arguments if argument.startswith("--")):
+                assert f'"{flag}"' in Path(source.origin).read_text()
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    curves = Curves(tmp_path / "a.csv", ("step", "task", "text", "audio"))
+    for step in (1, 2, 3):
+        curves.add(step, "A1A2", 3.0 / step, 2.0)
+        curves.add(step, "T1T2", 1.0, 0.0)
+    Curves(tmp_path / "a.csv", ("step", "task", "text", "audio"), step=2)  # goes on after the second
+    assert read_curves(tmp_path / "a.csv") == {
+        "A1A2 text": ([1, 2], [3.0, 1.5]), "A1A2 audio": ([1, 2], [2.0, 2.0]), "T1T2 text": ([1, 2], [1.0, 1.0]),
+    }  # fmt: skip
+    draw([tmp_path / "a.csv"], tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

@@ -51,6 +51,15 @@ def shard_paths(folder: Path, held_out: bool = False) -> list[Path]:
     return [p for p in paths if p.name.startswith("heldout") == held_out]
 
 
+def spoken_seconds(folder: Path) -> float:
+    """Seconds of sound in all shards to train on."""
+    samples = 0
+    for path in shard_paths(folder):
+        with np.load(path) as shard:
+            samples += int(shard["audio_lengths"].sum())
+    return samples / 24_000
+
+
 def audio_shards(folder: Path, seen: set[Path], held_out: bool = False) -> Iterator[tuple[Path, list[np.ndarray]]]:
     """The sound of every shard that is not in `seen`."""
     for path in shard_paths(folder, held_out):

@@ -25,7 +25,7 @@ from hibari.tts import ASSETS
 
 from model.text import speakable
 from model.timeline import DURATION_UNIT_SAMPLES
-from training.data.shards import Recording, write_shard
+from training.data.shards import Recording, spoken_seconds, write_shard
 
 _DURATIONS = "/Clip_output_0"
 HELD_OUT_EVERY = 25
@@ -126,12 +126,12 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     speaker = Speaker()
-    started, seconds = time.time(), 0.0
+    started, seconds = time.time(), spoken_seconds(options.out)
     texts = Texts(options.texts, random.Random())
     texts.refresh()
     number = len(list(options.out.glob(f"train-{options.worker}-*.npz")))
     texts.rng.seed(1000 * options.worker + number)
-    if options.worker == 0:
+    if options.worker == 0 and not (options.out / "heldout-0.npz").exists():
         spoken = [r for text in texts.held_out[:120] if (r := speaker(text))]
         write_shard(options.out / "heldout-0.npz", spoken)
     while seconds < options.hours * 3600:
