@@ -14,6 +14,7 @@ from model.checkpoint_files import read_json, read_pickle, read_state
 from model.config import OmniConfig
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, build_snac
 from model.tts_adapter import TtsAdapter, TtsAdapterConfig
+from training.coder import CODEC_ENCODER
 from training.graft_body import GraftError, short
 
 _WIDTHS = {"whisper-base": 512, "whisper-small": 768}
@@ -77,6 +78,8 @@ def write_mouth(config: OmniConfig, mouth: str, out: Path) -> None:
     """The mouth, and for the tts_adapter route what speaks: the embedded voice, or one to be trained."""
     if mouth == "embedded":
         shutil.copy2(EMBEDDED / OWN_MOUTH, out / OWN_MOUTH)
+        (out / CODEC_ENCODER).parent.mkdir(exist_ok=True)
+        shutil.copy2(EMBEDDED / CODEC_ENCODER, out / CODEC_ENCODER)
         if config.audio_route == "tts_adapter":
             shutil.copy2(EMBEDDED / OWN_ADAPTER, out / OWN_ADAPTER)
         return

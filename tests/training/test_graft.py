@@ -24,6 +24,7 @@ from model.sampling import SamplingParams
 from model.snac_mouth import SNAC_24KHZ
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import AUDIO_LAYERS, Task
+from training.coder import open_coder
 from training.data.texts import OPENINGS
 from training.graft import graft
 from training.graft_body import Body, GraftError, open_body
@@ -269,7 +270,9 @@ def test_the_body_route_hears_and_speaks(mouth: str, bodies: dict[str, Body], tm
     )
     omni = MiniOmni.from_pretrained(tmp_path, dtype=torch.float32)
     vocabulary = omni.config.vocabulary
-    assert vocabulary.codes == (4096 if mouth == "snac" else 1024)
+    coder = open_coder(tmp_path)
+    assert coder
+    assert vocabulary.codes == coder.codes == (4096 if mouth == "snac" else 1024)
     assert omni.network.table.weight.shape == (vocabulary.size, config.width)
     assert vocabulary.size == len(body.model.get_input_embeddings().weight) + 64 + AUDIO_LAYERS * vocabulary.layer_size
     question = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
