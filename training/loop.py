@@ -7,6 +7,7 @@ schedule where it was; a run that has ended leaves nothing behind, and the next 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class Run:
     def say(self, text: str) -> None:
         """One line for the log, above the progress bar where there is one."""
         tqdm.write(f"step {self.step}, {self.seconds:.0f} s, {text}")
+        sys.stdout.flush()
 
 
 class Average:

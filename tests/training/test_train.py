@@ -6,7 +6,6 @@ import csv
 import importlib.util
 import itertools
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from model.vocabulary import Task, build_prompt, undelay
 from tests.training import tiny
 from training.batches import Batches, Place
 from training.curves import draw, read_curves
-from training.data.rows import Row
+from training.data.rows import write_row_shard
 from training.loop import Average, Curves, Run, Schedule
 from training.recipe import DataError, Program, RecipeError, Stage, read_recipe
 from training.stages import StageRun, run_stage
@@ -32,13 +31,12 @@ ALL = dict.fromkeys(Task, 1.0)
 
 
 @pytest.fixture(autouse=True)
-def data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """240 rows to learn, 24 others to be judged by."""
-
-    def read_rows(folder: Path, held_out: bool = False) -> Iterator[Row]:
-        return tiny.rows(24, seed=2) if held_out else tiny.rows(240, seed=1)
-
-    monkeypatch.setattr("training.batches.read_rows", read_rows)
+def data(tmp_path: Path) -> None:
+    """Shards of 240 rows to learn, and of 24 others to be judged by."""
+    rows = list(tiny.rows(240, seed=1))
+    for number in (0, 1):
+        write_row_shard(tmp_path / "rows" / f"train-{number}.npz", rows[120 * number :][:120])
+    write_row_shard(tmp_path / "rows" / "heldout-0.npz", list(tiny.rows(24, seed=2)))
 
 
 def stage(folder: Path, **changes: object) -> Stage:
