@@ -22,6 +22,8 @@ from model.packed import quick_dtype
 
 LAYER_NAMES = ("L0", "L1a", "L2a", "L2b", "L1b", "L2c", "L2d")
 """Columns of curves: SNAC's layers in the order of a frame."""
+LONGEST_STEP_SECONDS = 120
+"""What lies beyond it between two steps is a stop."""
 Kept = dict[str, float]
 """What is kept of a run that is under way: steps and seconds since it began, and how long it is to last."""
 
@@ -71,13 +73,16 @@ class Run:
         same = kept is not None and kept["length"] == schedule.length
         self._done = int(kept["steps"]) if kept and same else 0
         self._before = kept["seconds"] if kept and same else 0.0
-        self._started = time.time()
+        self._since = time.monotonic()
         self.rate = 0.0
 
     @property
     def seconds(self) -> float:
-        """Since the run began; the time that it was interrupted is not counted."""
-        return self._before + time.time() - self._started
+        """Since the run began; while it was interrupted or stopped, or the machine asleep, time is not counted."""
+        return self._before + min(time.monotonic() - self._since, LONGEST_STEP_SECONDS)
+
+    def _tick(self) -> None:
+        self._before, self._since = self.seconds, time.monotonic()
 
     @property
     def over(self) -> bool:
@@ -89,7 +94,7 @@ class Run:
 
     def __iter__(self) -> Iterator[int]:
         """→ the number of each step, counted from 1; the learning rate is set before."""
-        self._started = time.time()
+        self._since = time.monotonic()
         by_steps = self.schedule.steps is not None
         total = self.schedule.length if by_steps else self.schedule.length * 60
         form = None if by_steps else "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{postfix}]"
@@ -98,6 +103,7 @@ class Run:
                 self.rate = self.schedule.at(self._done, progress)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.rate * group.get("scale", 1.0)
+                self._tick()
                 self._done += 1
                 self.step += 1
                 yield self.step

@@ -248,6 +248,19 @@ def test_a_run_that_was_interrupted_keeps_its_schedule_and_a_new_one_begins_anew
         Schedule(rate=1.0)
 
 
+def test_minutes_do_not_pass_while_a_run_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    clock = {"late": 0.0}
+    monkeypatch.setattr("training.loop.time.monotonic", lambda: next(now) * 0.01 + clock["late"])
+    run = Run(Schedule(rate=1.0, minutes=10), torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0))
+    for step in run:
+        if step == 3:
+            clock["late"] += 8 * 3600  # the lid was closed
+        if step == 5:
+            break
+    assert 120 < run.seconds < 130
+
+
 RECIPE = """
 work = "{folder}"
 [[steps]]
