@@ -1,194 +1,289 @@
-"""Judges the voice: what Whisper base hears in free-running speech against the text that was to be spoken.
+"""Judges a checkpoint: how it speaks, hears and writes, beside the cascade of the same parts, with 95 % intervals.
 
-    python -m training.evaluate work/texts.jsonl --adapter work/adapter.average.pt --spelling work/spelling.pt \
-        --codec work/mouth.pt --answers 40 --out work/listen
-    python -m training.evaluate work/texts.jsonl --codec work/mouth.pt --recoded      # the mouth alone
+Nothing is chosen: 200 questions that no training text has (`training/questions.txt`) are answered freely, and 200
+words that no training text has are spoken in a carrier sentence. The table can be put into a document between
+`<!-- evaluation -->` and `<!-- end of evaluation -->`.
+
+    python -m training.evaluate checkpoints/smol-omni --write docs/model-card.md      # about an hour on two cores
+    python -m training.evaluate work/grafted --body Qwen/Qwen2-0.5B --answers 20      # quicker, wider intervals
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
+import platform
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import jiwer
-import numpy as np
 import soundfile
-import soxr
 import torch
-import whisper
 from hibari import Hibari
-from torch import Tensor
-from whisper.model import ModelDimensions, Whisper
-from whisper.normalizers import EnglishTextNormalizer
 
-from model.mouth import SAMPLE_RATE, Mouth, MouthDecoder
-from model.speech_planner import SpeechPlanner
-from model.text import speakable
-from model.tts_adapter import TtsAdapter
-from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
-from model.wheels import whisper_base_state_dict
-from training.codec import load_codec
-from training.data.speech import HELD_OUT_EVERY
+from model.checkpoint import EMBEDDED, CheckpointError, find
+from model.mouth import SAMPLE_RATE
+from model.omni import MiniOmni
+from training.coder import open_coder
+from training.evaluate_ears import NOISE_DB, joined, plain_whisper, recordings, score
+from training.flaws import Estimate, bootstrap, mean, median, ratio
+from training.likeness import draw
+from training.listen import Judge
+from training.measures import (
+    Spoken,
+    disk_megabytes,
+    exact,
+    first_sounds,
+    heard_as_typed,
+    heard_words,
+    lines,
+    original_body,
+    same_answers,
+    spoken_answers,
+    spread,
+    unseen_questions,
+    unseen_words,
+    voice_distances,
+)
 
-
-class Judge:
-    """Whisper base, greedy, on the full 30 s window: an independent listener."""
-
-    def __init__(self) -> None:
-        self.model = Whisper(ModelDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6))
-        self.model.load_state_dict(whisper_base_state_dict())
-        self.model.eval()
-        self.normalize = EnglishTextNormalizer()
-
-    @torch.inference_mode()
-    def hear(self, samples: np.ndarray) -> str:
-        """Samples at 24 kHz → what is heard."""
-        audio = soxr.resample(samples, SAMPLE_RATE, 16_000).astype(np.float32)
-        mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(audio)))
-        options = whisper.DecodingOptions(language="en", fp16=False, without_timestamps=True)
-        result = whisper.decode(self.model, mel, options)
-        assert isinstance(result, whisper.DecodingResult)
-        return result.text
-
-    def errors(self, said: str, heard: str) -> tuple[int, int]:
-        """(words heard wrong, words said)."""
-        reference, hypothesis = self.normalize(said), self.normalize(heard)
-        if not reference:
-            return len(hypothesis.split()), 0
-        score = jiwer.process_words(reference, hypothesis)
-        return score.substitutions + score.deletions + score.insertions, len(reference.split())
+BEGIN, END = "<!-- evaluation -->", "<!-- end of evaluation -->"
+TEXTS = Path(__file__).parent / "texts.jsonl"
+PICTURE = "voice.png"
+NOTHING = "–"
 
 
-def choose(logits: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> Tensor:
-    """(…, codes) → (…,) codes."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    values, indices = logits.topk(top_k)
-    picked = torch.multinomial((values / temperature).softmax(-1).flatten(0, -2), 1, generator=generator)
-    return indices.gather(-1, picked.view(*logits.shape[:-1], 1))[..., 0]
+class EvaluationError(Exception):
+    """The table cannot be made or put where it should go; the message says what to do."""
 
 
-@torch.inference_mode()
-def speak_all(
-    adapter: TtsAdapter, texts: list[str], temperature: float = 0.0, top_k: int = 30, seed: int = 0
-) -> tuple[list[Tensor], list[SpeechPlanner]]:
-    """Free-running speech of every text, all at once: frames of each (frames, 7), and the plans."""
-    planners = []
-    for text in texts:
-        planner = adapter.planner()
-        planner.feed(text)
-        planner.finish()
-        planner._asked = 1 << 20  # plan everything now
-        _ = planner.available
-        planners.append(planner)
-    generator = torch.Generator().manual_seed(seed)
-    cache = adapter.new_cache(len(texts))
-    lengths = [planner.frames or 0 for planner in planners]
-    tokens = torch.full((len(texts), max(lengths) + DELAY, AUDIO_LAYERS), adapter.pad)
-    for step in range(tokens.shape[1]):
-        rows = [r for r, length in enumerate(lengths) if step < length + DELAY]
-        slots = torch.tensor(rows)
-        conditions = torch.stack([planners[r].condition(step) for r in rows])
-        previous = tokens[slots, step - 1] if step else torch.full((len(rows), AUDIO_LAYERS), adapter.pad)
-        logits = adapter.step(conditions, previous, torch.full((len(rows),), step), slots, cache)
-        frame = step - 1 - torch.arange(AUDIO_LAYERS)
-        real = (frame >= 0) & (frame < torch.tensor(lengths)[slots][:, None])
-        tokens[slots, step] = choose(logits, temperature, top_k, generator).masked_fill(~real, adapter.pad)
-    return [undelay(tokens[row, : length + DELAY]) for row, length in enumerate(lengths)], planners
+@dataclass
+class Line:
+    """One row of the table."""
+
+    measure: str
+    ours: str
+    cascade: str = NOTHING
+    aim: str = ""
 
 
-def held_out_answers(path: Path, count: int, skip: int = 0) -> list[str]:
-    """Answers that no training text contains."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    texts = [speakable(row["answer"]) for row in rows[::HELD_OUT_EVERY]]
-    return [text for text in texts if 15 < len(text) < 300][skip : skip + count]
+@dataclass
+class Evaluation:
+    """The table of one checkpoint, and the figures in it for programs."""
+
+    name: str
+    answers: int
+    lines: list[Line] = field(default_factory=list)
+    figures: dict[str, Estimate] = field(default_factory=dict)
+    machine: str = ""
+    minutes: float = 0.0
+
+    def add(self, measure: str, ours: str, cascade: str = NOTHING, aim: str = "") -> None:
+        self.lines.append(Line(measure, ours, cascade, aim))
+        print(f"{measure}: {ours}; cascade: {cascade}", file=sys.stderr, flush=True)
+
+    def table(self) -> str:
+        """Markdown."""
+        rows = [f"| | {self.name} | cascade of the same parts | to reach |", "|---|---|---|---|"]
+        rows += [f"| {line.measure} | {line.ours} | {line.cascade} | {line.aim} |" for line in self.lines]
+        told = f"`python -m training.evaluate {self.name} --answers {self.answers}`, {self.machine}"
+        return "\n".join([*rows, "", f"In brackets: 95 % intervals. {told}, {self.minutes:.0f} minutes."])
 
 
-@dataclass(frozen=True)
-class Heard:
-    """One answer as it was heard."""
-
-    said: str
-    heard: str
-    wrong: int
-    words: int
-    seconds: float
+def share(found: Sequence[bool]) -> Estimate:
+    return bootstrap([[float(one)] for one in found], mean)
 
 
-def report(rows: list[Heard]) -> dict[str, float]:
-    """Word error rate over all words, median over answers, share of answers that break off or run on."""
-    rates = [r.wrong / max(1, r.words) for r in rows]
-    lengths = [abs(len(r.heard.split()) - len(r.said.split())) > max(2, 0.15 * r.words) for r in rows]
-    return {
-        "answers": len(rows),
-        "words": sum(r.words for r in rows),
-        "word_error_rate": round(sum(r.wrong for r in rows) / sum(r.words for r in rows), 4),
-        "median_answer": round(statistics.median(rates), 4),
-        "wrong_length": round(sum(lengths) / len(rows), 4),
-        "seconds": round(sum(r.seconds for r in rows), 1),
-    }
+def of(found: Sequence[bool]) -> str:
+    return f"{sum(found)} of {len(found)}"
 
 
-def load_adapter(path: Path, spelling: Path | None) -> TtsAdapter:
-    adapter = TtsAdapter()
-    adapter.load_state_dict(torch.load(path, weights_only=True)["adapter"])
-    if spelling:
-        adapter.spelling.load_state_dict(torch.load(spelling, weights_only=True)["spelling"])
-    return adapter.eval()
+def errors(answers: Sequence[Spoken], of_the_cascade: bool = False) -> Estimate:
+    """Words heard wrong over words said, drawn by answer."""
+    flaws = [a.read_flaws if of_the_cascade else a.flaws for a in answers]
+    return bootstrap([(f.wrong, f.words) for f in flaws], ratio)
 
 
-def recode(mouth: Mouth, codec_path: Path, samples: np.ndarray) -> np.ndarray:
-    codec, _ = load_codec(codec_path)
-    with torch.inference_mode():
-        spoken: np.ndarray = mouth.decode(codec.encode(torch.from_numpy(samples)[None]))[0].numpy()
-    return spoken[: len(samples)]
+# -- the measures, one after another ----------------------------------------------------------------------------------
+def judge_voice(
+    told: Evaluation,
+    omni: MiniOmni,
+    folder: Path,
+    judge: Judge,
+    voice: Hibari,
+    texts: Sequence[Path],
+    images: Path | None,
+) -> list[Spoken]:
+    """Rows about what is heard of free-running answers, of unseen words, and about the sound."""
+    answers = spoken_answers(omni, unseen_questions(texts, told.answers), judge, voice)
+    if not answers:
+        raise EvaluationError("the checkpoint answered nothing; talk to it with `python -m model` and see why")
+    ours, theirs = errors(answers), errors(answers, of_the_cascade=True)
+    told.figures |= {"word_error": ours, "cascade_word_error": theirs}
+    words = sum(a.flaws.words for a in answers)
+    told.add(
+        f"spoken: words that Whisper base hears wrong in {len(answers)} unseen free-running answers ({words} words)",
+        ours.percent(), theirs.percent(), "≤ 6 %",
+    )  # fmt: skip
+    flawed = share([a.flaws.flawed for a in answers])
+    told.figures["flawed"] = flawed
+    kinds = (("break off", "breaks_off"), ("stutter", "stutters"), ("run on", "runs_on"))
+    detail = ", ".join(f"{sum(getattr(a.flaws, kind) for a in answers)} {name}" for name, kind in kinds)
+    told.add(
+        "spoken: answers that break off, stutter or run on", f"{flawed.percent()}: {detail}",
+        share([a.read_flaws.flawed for a in answers]).percent(), "≤ 1 %",
+    )  # fmt: skip
+    if omni.adapter is not None and omni.mouth is not None:
+        found = heard_words(omni.adapter, omni.mouth, unseen_words(texts, told.answers), judge, voice)
+        right = told.figures["unseen_words"] = share([one for one, _ in found])
+        told.add(
+            f"spoken: {len(found)} words that occur in no training text, inside a carrier sentence, heard right",
+            right.percent(), share([other for _, other in found]).percent(), "≥ 70 %",
+        )  # fmt: skip
+    coder = open_coder(folder, omni.config)
+    if coder is not None and omni.mouth is not None:
+        spoken = answers[:: max(1, len(answers) // max(1, told.answers // 5))]
+        distances = voice_distances([a for a in spoken if len(a.samples)], coder, omni.mouth)
+        near = told.figures["voice_ratio"] = bootstrap(distances, ratio)
+        mouth = bootstrap([(again,) for _, again in distances], mean)
+        told.add(
+            f"voice: log-mel distance to hibari's own reading after time alignment, {len(distances)} answers",
+            f"{bootstrap(distances, mean).plain(' nats')}, {near.plain(' ×')} the mouth's own re-coding",
+            f"{mouth.plain(' nats')}, hibari re-coded by the mouth", "≤ 1.3 ×",
+        )  # fmt: skip
+    if images is not None:
+        shortest = min((a for a in answers if len(a.samples)), key=lambda a: len(a.samples))
+        draw({told.name: shortest.samples, "hibari": shortest.read}, shortest.text, images / PICTURE)
+    return answers
+
+
+def judge_language(told: Evaluation, omni: MiniOmni, folder: Path, source: str | None, count: int) -> None:
+    """Rows about what is written."""
+    body = original_body(omni.config, source)
+    if body is None:
+        told.add("language: typed answers equal to the original body's", "not measured: give --body", NOTHING, "all")
+        return
+    questions = spread(lines("questions.txt"), count)
+    written, served = same_answers(exact(folder), body, questions), same_answers(omni, body, questions)
+    told.figures |= {"same_language": share(written), "same_language_served": share(served)}
+    told.add(
+        "language: typed answers equal to the original body's, token for token: in float32, and as served here",
+        f"{of(written)}, {of(served)}", "all", "all",
+    )  # fmt: skip
+
+
+def judge_ears(told: Evaluation, omni: MiniOmni, voice: Hibari, every: int) -> None:
+    """Rows about what is heard, and how soon the answer to it begins."""
+    spoken = list(recordings(every, None))
+    clean = [r for r in spoken if "clean" in r.group]
+    if omni.ears is not None:
+        ears = omni.ears
+        listeners = {"plain": plain_whisper(), "ours": lambda samples: ears.hear(samples).text}
+        scores = score(listeners, iter(spoken))
+        for group, kind, aim in (("clean", "clean", 6), (f"{NOISE_DB:.0f} dB", f"{NOISE_DB:.0f} dB of noise", 12)):
+            part = {name: found for name, found in scores.items() if name.endswith(group)}
+            rates = [joined(part, name).word_error_percent for name in ("ours", "plain")]
+            told.add(
+                f"heard: words wrong, synthetic voices, {kind} ({len(joined(part, 'ours').said)} questions)",
+                f"{rates[0]:.1f} %", f"{rates[1]:.1f} % (Whisper base, plain)", f"≤ {aim} %",
+            )  # fmt: skip
+    typed = share(heard_as_typed(omni, clean))
+    told.figures["heard_as_typed"] = typed
+    told.add(
+        f"heard: greedy answer to the spoken question = answer to the typed one ({typed.count} questions)",
+        typed.percent(), NOTHING, "≥ 85 %",
+    )  # fmt: skip
+    if omni.mouth is not None:
+        first_sounds(omni, clean[:1], voice)  # the first is slower, whatever it is
+        found = first_sounds(omni, clean, voice)
+        if found:
+            ours, theirs = (bootstrap([[pair[n]] for pair in found], median) for n in (0, 1))
+            told.figures |= {"first_sound": ours, "cascade_first_sound": theirs}
+            told.add("end of the spoken question → first sound, median", ours.plain(" s"), theirs.plain(" s"), "sooner")
+
+
+def evaluate(
+    folder: Path,
+    answers: int = 200,
+    source: str | None = None,
+    ears_every: int = 8,
+    texts: Sequence[Path] = (TEXTS,),
+    images: Path | None = None,
+    out: Path | None = None,
+) -> Evaluation:
+    """The whole table of the checkpoint in `folder`; `texts` are what it was trained on."""
+    begun = time.monotonic()
+    omni = MiniOmni.from_pretrained(folder)
+    if omni.mouth is None:
+        raise EvaluationError(f"{folder} has no mouth; nothing that it says can be judged")
+    name = folder.name if folder != EMBEDDED else "smol-omni"
+    told = Evaluation(name, answers, machine=f"{os.cpu_count()} cores, {platform.machine()}")
+    judge, voice = Judge(), Hibari(threads=torch.get_num_threads())
+    spoken = judge_voice(told, omni, folder, judge, voice, texts, images)
+    if out is not None:
+        keep(spoken, out)
+    judge_language(told, omni, folder, source, max(2, answers // 10))
+    if omni.ears is not None or omni.features is not None:
+        judge_ears(told, omni, voice, ears_every)
+    told.add("trained parts on disk", f"{disk_megabytes(folder):.1f} MB", NOTHING, "≤ 40 MB")
+    told.minutes = (time.monotonic() - begun) / 60
+    return told
+
+
+def keep(spoken: Sequence[Spoken], out: Path) -> None:
+    """Answers as WAV files, and a line for each in `answers.jsonl`."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for number, one in enumerate(spoken):
+            soundfile.write(out / f"{number:03d}.wav", one.samples, SAMPLE_RATE)
+            row = {"question": one.question, "text": one.text, "heard": one.heard, **asdict(one.flaws)}
+            file.write(json.dumps({"file": f"{number:03d}.wav", **row}, ensure_ascii=False) + "\n")
+
+
+def around(document: Path) -> tuple[str, str]:
+    """What stands before and after the table in a document. `EvaluationError` where it has no place."""
+    head, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise EvaluationError(
+            f"{document} has no place for the table; put the lines {BEGIN} and {END} where it belongs"
+        )
+    return head, tail
+
+
+def put(table: str, document: Path) -> None:
+    """Write the table between the marks of a document."""
+    head, tail = around(document)
+    document.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--adapter", type=Path)
-    parser.add_argument("--spelling", type=Path)
-    parser.add_argument("--codec", type=Path, required=True)
-    parser.add_argument("--answers", type=int, default=40)
-    parser.add_argument("--skip", type=int, default=0)
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--top-k", type=int, default=30)
-    parser.add_argument("--recoded", action="store_true", help="judge hibari's own reading, and the mouth's re-coding")
-    parser.add_argument("--out", type=Path, help="folder for the recordings")
+    parser.add_argument("checkpoint", help="folder or hub id")
+    parser.add_argument("--answers", type=int, default=200, help="questions and words; the other measures follow it")
+    parser.add_argument("--body", help="folder or hub id of the original body, for a grafted checkpoint")
+    parser.add_argument("--texts", type=Path, nargs="+", default=[TEXTS], help="all texts that it was trained on")
+    parser.add_argument("--ears-every", type=int, default=8, help="every n-th spoken question of training.voices")
+    parser.add_argument("--write", type=Path, help="document to put the table into, a picture in images/ beside it")
+    parser.add_argument("--out", type=Path, help="folder for the recordings and what was heard of them")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON line as well")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    judge = Judge()
-    texts = held_out_answers(options.texts, options.answers, options.skip)
-    codec, _ = load_codec(options.codec)
-    decoder = MouthDecoder(codec.mouth)
-    spoken: dict[str, list[np.ndarray]] = {}
-    if options.recoded:
-        hibari = Hibari(threads=1)
-        spoken["hibari"] = [hibari(text, seed=0) for text in texts]
-        spoken["mouth"] = [recode(codec.mouth, options.codec, samples) for samples in spoken["hibari"]]
-    if options.adapter:
-        started = time.time()
-        adapter = load_adapter(options.adapter, options.spelling)
-        frames, _ = speak_all(adapter, texts, options.temperature, options.top_k)
-        spoken["adapter"] = [decoder.decode(f).numpy() for f in frames]
-        print(f"spoken in {time.time() - started:.0f} s", flush=True)
-    for name, recordings in spoken.items():
-        rows = []
-        for number, (text, samples) in enumerate(zip(texts, recordings, strict=True)):
-            heard = judge.hear(samples)
-            wrong, words = judge.errors(text, heard)
-            rows.append(Heard(text, heard, wrong, words, len(samples) / SAMPLE_RATE))
-            if options.out:
-                options.out.mkdir(parents=True, exist_ok=True)
-                soundfile.write(options.out / f"{name}-{number}.wav", samples, SAMPLE_RATE)
-            if wrong:
-                print(f"{name} {wrong}/{words} | {text} | {heard}", flush=True)
-        print(json.dumps({"speech": name, **report(rows)}), flush=True)
+    try:
+        if options.write is not None:
+            around(options.write)  # what is wrong with it is told now, not after an hour
+        images = options.write.parent / "images" if options.write else options.out
+        folder = find(options.checkpoint).resolve()
+        told = evaluate(folder, options.answers, options.body, options.ears_every, options.texts, images, options.out)
+        table = told.table()
+        if options.write is not None:
+            put(f"{table}\n\n![Spectrograms of an answer and of hibari's reading](images/{PICTURE})", options.write)
+    except (EvaluationError, CheckpointError) as error:
+        parser.exit(2, f"python -m training.evaluate: {error}\n")
+    print(table)
+    if options.json:
+        print(json.dumps({name: asdict(figure) for name, figure in told.figures.items()}))
 
 
 if __name__ == "__main__":

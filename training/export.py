@@ -25,7 +25,7 @@ from model.config import smol_omni
 from model.tts_adapter import TtsAdapter
 from model.wheels import SMOLLM2_GGUF
 from training.codec import load_codec
-from training.evaluate import load_adapter
+from training.listen import load_adapter
 
 
 def half(module: nn.Module) -> dict[str, Tensor]:

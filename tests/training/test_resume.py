@@ -8,7 +8,7 @@ import torch
 
 from model.checkpoint import EMBEDDED
 from training.codec import load_codec
-from training.evaluate import load_adapter
+from training.listen import load_adapter
 from training.resume import resume
 
 
