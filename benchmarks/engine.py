@@ -13,6 +13,7 @@ from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, median, percentile
 from model import AudioChunk, MiniOmni, Request
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, MouthDecoder
+from model.packed import Projection
 
 CONTEXT = 200
 """Positions before a timed body step: a prompt with a turn or two of memory."""
@@ -47,9 +48,9 @@ def read_bandwidth() -> float:
     return block.nbytes / best * 1000
 
 
-def weights(part: object) -> list[Tensor]:
-    """Every weight matrix that `part` holds, modules and plain objects alike, each once."""
-    found: dict[int, Tensor] = {}
+def _weight_sizes(part: object) -> dict[int, int]:
+    """Bytes of every weight matrix that `part` holds, modules and plain objects alike, each once, by identity."""
+    found: dict[int, int] = {}
     waiting, seen = [part], set()
     while waiting:
         item = waiting.pop()
@@ -58,24 +59,31 @@ def weights(part: object) -> list[Tensor]:
         seen.add(id(item))
         if isinstance(item, Tensor):
             if item.dim() > 1:
-                found[item.data_ptr()] = item
+                found[item.data_ptr()] = item.nbytes
+        elif isinstance(item, Projection):
+            found[id(item)] = item.nbytes
         elif isinstance(item, list | tuple):
             waiting += item
         elif isinstance(item, dict):
             waiting += item.values()
         elif isinstance(item, nn.Module) or type(item).__module__.startswith("model."):
             waiting += [value for name, value in vars(item).items() if name not in ("cos", "sin", "config")]
-    return list(found.values())
+    return found
 
 
-def body_weights(omni: MiniOmni) -> list[Tensor]:
+def weight_bytes(part: object) -> int:
+    """Bytes of all weight matrices of `part`."""
+    return sum(_weight_sizes(part).values())
+
+
+def body_bytes(omni: MiniOmni) -> int:
     """What one body step with text logits reads: of a table that is not the head too, only a row, so it is left out."""
     network = omni.network
-    found = weights(network)
-    heads = [matrix for matrix in found if len(matrix) == network.config.vocabulary.text_size]
-    if len(heads) > 1:
-        found = [matrix for matrix in found if matrix.data_ptr() != network.table.weight.data_ptr()]
-    return found
+    sizes = _weight_sizes(network)
+    table = network.table.weight.data_ptr()
+    if network.quick_head or network.head is not None:
+        sizes.pop(table, None)
+    return sum(sizes.values())
 
 
 def _body(omni: MiniOmni, steps: int) -> list[float]:
@@ -177,13 +185,12 @@ def run(steps: int) -> Report:
     omni = MiniOmni.from_pretrained()
     bandwidth = read_bandwidth()
 
-    def floor(matrices: list[Tensor]) -> str:
-        size = sum(matrix.nbytes for matrix in matrices)
+    def floor(size: int) -> str:
         return f"reading its {size / 1e6:.0f} MB of weights alone: {1000 * size / bandwidth:.1f} ms"
 
     assert omni.adapter is not None
     assert isinstance(omni.mouth, MouthDecoder)
-    read = body_weights(omni)
+    read = body_bytes(omni)
     body = _body(omni, steps)
     adapter, codes = _adapter(omni, steps)
     answers = list(_whole_answers(omni))
@@ -192,14 +199,19 @@ def run(steps: int) -> Report:
         Figure("body step, one row, median", median(body), "ms", floor(read)),
         Figure("… 95th percentile", percentile(body, 0.95), "ms"),
         Figure("body prefill of 48 positions, median", median(_prefill(omni, 48, 20)), "ms"),
-        Figure("TTS-adapter step, one row, median", median(adapter), "ms", floor(weights(omni.adapter.decoder))),
+        Figure(
+            "TTS-adapter step, one row, median",
+            median(adapter),
+            "ms",
+            floor(weight_bytes(omni.adapter.decoder)),
+        ),
         Figure("… 95th percentile", percentile(adapter, 0.95), "ms"),
         Figure("speech plan, a frame", _plan_ms(omni), "ms"),
         Figure(
             "codec frame alone, median",
             median(_codec(omni, codes, steps, 1)),
             "ms",
-            floor(weights(omni.mouth.mouth.decoder)),
+            floor(weight_bytes(omni.mouth.mouth.decoder)),
         ),
         Figure("codec frame in chunks of 8, median", median(_codec(omni, codes, steps // 8 + 1, 8)), "ms"),
         Figure("hearing a question, median", median(_hearing(omni)), "ms", "most of it before the turn is confirmed"),
@@ -213,7 +225,7 @@ def run(steps: int) -> Report:
         Figure("… slowest", max(took / length for took, length, _ in answers), ""),
         Figure("memory reads", bandwidth / 1e9, "GB/s", "measured, all threads"),
     ]
-    dtype = str(max(read, key=lambda matrix: matrix.numel()).dtype).removeprefix("torch.")
+    dtype = omni.network.weight_format
     workload = (
         f"embedded model, body in {dtype}, {torch.get_num_threads()} threads; a frame is {frame_ms:.1f} ms of sound"
     )

@@ -72,9 +72,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto (the default), cpu or cuda")
     made.add_argument(
         "--dtype",
-        choices=["auto", "float32", "bfloat16", "int8"],
+        choices=["auto", "float32", "bfloat16", "float16", "int8"],
         default="auto",
-        help="the weights' number format; auto: int8 on a CPU, bfloat16 on a GPU",
+        help="the weights' number format; auto: what is quick on this machine",
     )
     made.add_argument("--threads", type=int, help="CPU threads; without it, one for each core")
     return made

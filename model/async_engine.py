@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from model.cancellation import while_wanted
 from model.engine import Engine, as_omni_error
 from model.omni import MiniOmni
 from model.prepare import Prepared
 from model.request import Done, EngineFull, Event, GenerationFailed, OmniError, Request
-from model.vocabulary import Task
 
 
 @dataclass(eq=False)
@@ -61,29 +61,33 @@ class AsyncEngine:
         self._thread: threading.Thread | None = None
         self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
         self._open_answers: set[_Listener] = set()
+        self._cores = 1
+        self._hearing = False
+        """Somebody is being heard now."""
 
     async def start(self) -> None:
-        """Open the model and answer once, so that the first real answer is as quick as the others."""
+        """Open the model, unless that is done already. The first answers pay for what PyTorch makes on first use."""
         if self._thread is not None:
             return
-        await asyncio.to_thread(self._open)
+        if self._engine is None:
+            await asyncio.to_thread(self._open)
+        self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
-        omni = self._engine.omni if self._engine else None
-        if omni is None or omni.tokenizer is None:
-            return  # a model without its tokenizer cannot be asked by text
-        task = Task.T1A2 if omni.mouth else Task.T1T2
-        async for _ in self.generate(Request(text="Hello!", task=task, max_tokens=12)):
-            pass
 
     async def stop(self) -> None:
-        """Finish the step in progress and end the thread. Answers in progress raise `GenerationFailed`."""
+        """Finish the step in progress and end the threads. Answers in progress raise `GenerationFailed`.
+
+        The model stays open: `start` goes on with it.
+        """
         if self._thread is not None:
             self._commands.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
         for listener in self._open_answers:
             listener.events.put_nowait(_stopped())
+        if self._engine is not None:
+            self._engine.cancel_all()
         self._ears.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -122,14 +126,44 @@ class AsyncEngine:
         try:
             if request.audio is None:
                 return engine.prepare(request)
-            return await asyncio.get_running_loop().run_in_executor(self._ears, engine.prepare, request)
+            return await self._hear(engine, request)
         except Exception as error:
             raise as_omni_error(error) from error
+
+    async def _hear(self, engine: Engine, request: Request) -> Prepared:
+        wanted = True
+
+        def hear() -> Prepared:
+            self._hearing = True
+            try:
+                self._share_cores(self._half if engine.busy else self._cores)
+                with while_wanted(lambda: wanted):
+                    return engine.prepare(request)
+            finally:
+                self._hearing = False
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._ears, hear)
+        finally:
+            wanted = False
+
+    @property
+    def _half(self) -> int:
+        """Cores for one of two who work at the same time, and for steps, which wait for memory more than for cores:
+        the rest is for the event loop, whose delays would be heard."""
+        return max(1, self._cores // 2)
+
+    @staticmethod
+    def _share_cores(threads: int) -> None:
+        """How many threads PyTorch uses for what this thread computes."""
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
     # -- the engine's thread --------------------------------------------------------------------------------------
     def _open(self) -> None:
         if self._threads:
             torch.set_num_threads(self._threads)
+        self._cores = torch.get_num_threads()
         omni = self._source
         if not isinstance(omni, MiniOmni):
             omni = MiniOmni.from_pretrained(omni, self._device, self._dtype)
@@ -157,6 +191,7 @@ class AsyncEngine:
                 if command is None:
                     return
                 command()
+            self._share_cores(self._cores if engine.reading and not self._hearing else self._half)
             for number, event in self._step(engine):
                 listener = self._listeners.get(number)
                 if listener is not None:

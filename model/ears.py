@@ -18,6 +18,8 @@ from transformers.initialization import no_init_weights
 from whisper.model import AudioEncoder, ModelDimensions, Whisper
 
 from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, WINDOW_SECONDS, WINDOW_STATES, AudioError, log_mel, states_of
+from model.cancellation import give_up_if_unwanted
+from model.packed import WeightFormat, quick_dtype
 from model.transcriber import BeamDecoder, Transcriber, Transcript
 from model.wheels import WheelError, whisper_base_state_dict
 
@@ -66,6 +68,8 @@ class HearingOptions:
 
     Less is quicker, but below 3 s the decoder begins to loop and to skip words. See `training.evaluate_ears`.
     """
+    quick_tail_seconds: float = 1.0
+    """As `tail_seconds`, for a quick adapter that does not wander."""
     quietest_dbfs: float = -60.0
     """Sound whose loudest 20 ms are below this holds no speech."""
     no_speech_threshold: float = 0.5
@@ -78,14 +82,6 @@ class HearingOptions:
     """Compression ratio of the text; above it the words repeat themselves."""
     tokens_per_second: float = 8.0
     """Nobody speaks faster: more tokens are a loop."""
-
-
-def quick_dtype(device: torch.device | str = "cpu") -> torch.dtype:
-    """bfloat16 where matrix products in it are fast, float32 elsewhere."""
-    if torch.device(device).type == "cuda":
-        return torch.bfloat16
-    found = torch.cpu.get_capabilities()
-    return torch.bfloat16 if any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else torch.float32
 
 
 class StateEncoder(nn.Module):
@@ -111,6 +107,7 @@ class StateEncoder(nn.Module):
         x = F.gelu(self.encoder.conv2(x)).transpose(1, 2)
         x = (x + self.encoder.positional_embedding[: x.shape[1]]).to(self.dtype)
         for block in self.encoder.blocks:
+            give_up_if_unwanted()
             x = block(x)
         states: Tensor = self.encoder.ln_post(x)[0]
         return states
@@ -152,6 +149,8 @@ class Ears:
         self.encoder = encoder
         self.adapter = adapter
         self.options = options or HearingOptions()
+        self.quick: EarAdapter | None = None
+        """Is asked first where there is one; what it doubts, `adapter` hears."""
 
     @classmethod
     def open(
@@ -159,40 +158,52 @@ class Ears:
         source: WhisperSource = "auto",
         options: HearingOptions | None = None,
         dtype: torch.dtype | None = None,
+        exact: bool = False,
         device: torch.device | str = "cpu",
     ) -> Ears:
-        """Whisper base from where `whisper_base` finds it; `dtype` None is the quickest that hears as well."""
+        """Whisper base from where `whisper_base` finds it.
+
+        `dtype` None is the quickest that hears as well; `exact` keeps the decoder's weights in it, too.
+        """
         options = options or HearingOptions()
         dtype = dtype or quick_dtype(device)
         whisper = whisper_base(source).to(device)
-        int8_head = dtype == torch.bfloat16 and torch.device(device).type == "cpu"  # a fifth of the time a word
-        words = Transcriber(BeamDecoder(whisper.decoder, dtype, int8_head), options.language, options.beams)
+        blocks: WeightFormat = "plain"
+        head: WeightFormat = "plain"
+        if not exact and torch.device(device).type == "cpu":
+            blocks, head = ("plain", "int8") if dtype == torch.bfloat16 else ("float16", "float16")
+        decoder = BeamDecoder(whisper.decoder, dtype, blocks, head)
+        words = Transcriber(decoder, options.language, options.beams)
         return cls(StateEncoder(whisper.encoder, dtype), WhisperWords(words, options), options)
 
     def hear(self, audio: np.ndarray) -> Hearing:
         """(samples,) float32 at 16 kHz, at most 30 s → what was said.
 
-        The encoder runs over the sound and `tail_seconds` of silence. When the words that come of it are doubtful, it
+        The encoder runs over the sound and a tail of silence. When the words that come of it are doubtful, it
         runs again over the full window, as Whisper was trained. `AudioError` when this is no sound of that kind.
         """
         samples = check_audio(audio)
         if loudest_dbfs(samples) < self.options.quietest_dbfs:
             return NOTHING
         seconds = len(samples) / SAMPLE_RATE
-        states = self._window(len(samples))
-        hearing = self._hear(samples, states, seconds)
+        if self.quick is not None:
+            states = self._window(len(samples), self.options.quick_tail_seconds)
+            hearing = self._hear(samples, states, seconds, self.quick)
+            if not hearing.doubtful:
+                return hearing
+        states = self._window(len(samples), self.options.tail_seconds)
+        hearing = self._hear(samples, states, seconds, self.adapter)
         if hearing.doubtful and not hearing.no_speech and states < WINDOW_STATES:
-            hearing = self._hear(samples, WINDOW_STATES, seconds)
+            hearing = self._hear(samples, WINDOW_STATES, seconds, self.adapter)
         return hearing
 
-    def _window(self, samples: int) -> int:
-        tail = self.options.tail_seconds
-        if tail is None:
+    def _window(self, samples: int, tail_seconds: float | None) -> int:
+        if tail_seconds is None:
             return WINDOW_STATES
-        return min(WINDOW_STATES, states_of(samples) + round(tail * SAMPLE_RATE / SAMPLES_PER_STATE))
+        return min(WINDOW_STATES, states_of(samples) + round(tail_seconds * SAMPLE_RATE / SAMPLES_PER_STATE))
 
-    def _hear(self, samples: np.ndarray, states: int, seconds: float) -> Hearing:
-        return self.adapter.hear(self.encoder(log_mel(samples, states)), seconds)
+    def _hear(self, samples: np.ndarray, states: int, seconds: float, adapter: EarAdapter) -> Hearing:
+        return adapter.hear(self.encoder(log_mel(samples, states)), seconds)
 
 
 def check_audio(audio: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.answer import AdapterAnswer, Answer, BodyAnswer
+from model.answer import CHUNKS, AdapterAnswer, Answer, BodyAnswer
 from model.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
 from model.prepare import Prepared, prepare
@@ -40,6 +40,17 @@ PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
 PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
+SHORT_LEAD_SECONDS = 0.6
+"""An answer with less sound than this ahead of its listener is in a hurry: it speaks several frames a step."""
+HURRIED_FRAMES = 4
+WORDS_AHEAD = 6
+"""Words written but not yet planned, beyond which an answer speaks before it writes on, until its lead is long."""
+PREFILL_LEAD_SECONDS = 0.25
+"""A slice of somebody's prompt waits while another answer has less sound than this ahead (it takes up to 0.1 s) …"""
+PREFILL_PATIENCE = 6
+"""… but not for more than so many steps: on a machine that cannot keep up, everybody is late rather than one deaf."""
+LONG_LEAD_SECONDS = 1.5
+"""An answer with more sound than this ahead rests while somebody waits for a first sound."""
 EMBEDDED_WINDOW = 1024
 """Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
 
@@ -61,6 +72,8 @@ class Engine:
         self._answers: dict[int, Answer] = {}
         self._number = 0
         self._failed: list[tuple[int, Event | OmniError]] = []
+        self._waited = 0
+        """Steps for which a prompt has made way for answers in a hurry."""
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
@@ -90,10 +103,20 @@ class Engine:
         if answer is not None:
             self._release(answer, all_rows=True)
 
+    def cancel_all(self) -> None:
+        """Forget every request."""
+        for number in [*self._answers, *(number for number, _ in self._queue)]:
+            self.cancel(number)
+
     @property
     def busy(self) -> bool:
         """There is something to do."""
         return bool(self._answers or self._queue)
+
+    @property
+    def reading(self) -> bool:
+        """The next step has a prompt to read, which is much arithmetic; other steps mostly read weights."""
+        return bool(self._queue) or any(len(row.waiting) > 1 for a in self._answers.values() for row in a.rows)
 
     @property
     def active(self) -> int:
@@ -106,9 +129,10 @@ class Engine:
         """Move every answer on; returns what they have to tell, in order. An answer's last event is `Done` or an
         error."""
         told = self._admit()
+        working = self._working()
         self._prefill()
-        self._write()
-        self._speak()
+        self._write(working)
+        self._speak(working)
         for number, answer in list(self._answers.items()):
             told += [(number, event) for event in answer.events]
             answer.events = []
@@ -118,6 +142,13 @@ class Engine:
         told += self._failed
         self._failed = []
         return told
+
+    def _working(self) -> list[Answer]:
+        """The answers of this step: those with a long lead rest while somebody waits for a first sound."""
+        answers = list(self._answers.values())
+        if any(answer.silent for answer in answers):
+            return [answer for answer in answers if answer.lead_seconds < LONG_LEAD_SECONDS]
+        return answers
 
     def _fail(self, answer: Answer, error: Exception) -> None:
         for number, other in list(self._answers.items()):
@@ -245,6 +276,12 @@ class Engine:
     def _prefill(self) -> None:
         """Run the next slice of the first prompt that is waiting."""
         slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
+        speaking = [answer for answer in self._answers.values() if answer.voice and not answer.silent]
+        hurried = any(answer.lead_seconds < PREFILL_LEAD_SECONDS for answer in speaking)
+        if hurried and self._waited < PREFILL_PATIENCE:
+            self._waited += 1
+            return
+        self._waited = 0
         for answer in self._answers.values():
             rows = answer.rows
             if rows and len(rows[0].waiting) > 1:
@@ -253,11 +290,11 @@ class Engine:
                 self._run([(answer, row) for row in rows], count)
                 return
 
-    def _write(self) -> None:
+    def _write(self, working: Sequence[Answer]) -> None:
         """One position of every row that is past its prompt."""
         pairs = [
             (answer, row)
-            for answer in self._answers.values()
+            for answer in working
             if not self._far_ahead(answer)
             for row in answer.rows
             if len(row.waiting) == 1
@@ -267,8 +304,10 @@ class Engine:
 
     @staticmethod
     def _far_ahead(answer: Answer) -> bool:
-        """Writing may rest: much more is written than spoken, others need the time."""
-        return isinstance(answer, AdapterAnswer) and answer.planner is not None and answer.planner.backlog > 60
+        """Writing may rest: what is written lasts for a while, and a step of the body is time for five frames."""
+        if not isinstance(answer, AdapterAnswer) or answer.planner is None or answer.silent:
+            return False
+        return answer.planner.backlog > (WORDS_AHEAD if answer.lead_seconds < LONG_LEAD_SECONDS else 10 * WORDS_AHEAD)
 
     def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int) -> None:
         """`count` waiting positions of each row through the body; rows that have no more waiting predict.
@@ -316,15 +355,20 @@ class Engine:
                 self._fail(answer, error)
 
     # -- the TTS adapter ------------------------------------------------------------------------------------------
-    def _speak(self) -> None:
-        """One decoder step of every answer whose next step is planned; the first frame of a new one as a whole.
+    def _speak(self, working: Sequence[Answer]) -> None:
+        """One decoder step of every answer whose next step is planned; more of those in a hurry.
 
-        Its eight steps cost less than one of the body, and somebody waits in silence for them.
+        The first chunk of a new answer comes as a whole, as far as it is planned: its ten steps take about as long as
+        one or two of the body, and somebody waits in silence for them.
         """
-        self._speak_once(list(self._answers.values()))
-        for _ in range(DELAY):
-            silent = [a for a in self._answers.values() if isinstance(a, AdapterAnswer) and a.silent]
-            if not self._speak_once(silent):
+        self._speak_once(working)
+        for extra in range(DELAY + CHUNKS[0] - 1):
+            hurried = [
+                answer
+                for answer in working
+                if answer.silent or (extra < HURRIED_FRAMES - 1 and answer.lead_seconds < SHORT_LEAD_SECONDS)
+            ]
+            if not self._speak_once(hurried):
                 return
 
     def _speak_once(self, answers: Sequence[Answer]) -> bool:

@@ -1,8 +1,7 @@
 """The body made quick for serving: the same sums as `transformers`' Llama and Qwen2 modules in a fifth of the calls.
 
 q, k and v are one product, gate and up another; rotary angles come from a table; query heads that share a key head
-are attended together, so keys and values are never expanded. Weights stay as they are, or become int8 with one scale
-an output (`torch`'s own kernel reads them against bfloat16 activations: half the bytes a step).
+are attended together, so keys and values are never expanded.
 """
 
 from __future__ import annotations
@@ -16,39 +15,9 @@ from torch import Tensor, nn
 
 from model.cache import SlotCache
 from model.config import OmniConfig
+from model.packed import Projection, WeightFormat, rms_norm
 
 FUSED_TYPES = ("llama", "qwen2")
-INT8_KERNEL_ROWS = 8
-"""Up to so many positions at once the int8 kernel is the quicker way; more are multiplied in the activations' dtype,
-which makes a prompt of 48 positions twice as fast (one core, SmolLM2's shapes: 149 → 77 ms)."""
-
-
-class Projection:
-    """A linear layer's weights in the form that is multiplied quickest: as given, or int8 a row."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, int8: bool = False) -> None:
-        self.bias = bias
-        self.scale: Tensor | None = None
-        self.weight = weight.detach().contiguous()
-        if int8:
-            exact = weight.detach().float()
-            scale = exact.abs().amax(1).clamp(min=1e-8) / 127
-            self.weight = (exact / scale[:, None]).round().to(torch.int8).contiguous()
-            self.scale = scale.to(torch.bfloat16)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(…, inputs) → (…, outputs)."""
-        if self.scale is None:
-            return F.linear(x, self.weight, self.bias)
-        flat = x.reshape(-1, x.shape[-1])
-        y: Tensor
-        if len(flat) > INT8_KERNEL_ROWS or flat.is_cuda:
-            y = F.linear(flat, self.weight.to(flat.dtype)) * self.scale
-        else:
-            y = torch._weight_int8pack_mm(flat, self.weight, self.scale)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.view(*x.shape[:-1], -1)
 
 
 @dataclass
@@ -64,15 +33,16 @@ class _Layer:
 class FusedBody:
     """Takes the weights of a `transformers` body (Llama or Qwen2) and runs them over a `SlotCache`."""
 
-    def __init__(self, body: nn.Module, config: OmniConfig, int8: bool = False) -> None:
+    def __init__(self, body: nn.Module, config: OmniConfig, weights: WeightFormat = "plain") -> None:
         if config.body["model_type"] not in FUSED_TYPES:
             raise ValueError(f"{config.body['model_type']} bodies cannot be fused, only {', '.join(FUSED_TYPES)}")
+        self.weights = weights
         fields: Any = body.config
         self.heads = int(fields.num_attention_heads)
         self.groups = int(fields.num_key_value_heads)
         self.head_dim = int(getattr(fields, "head_dim", None) or config.width // self.heads)
         self.eps = float(fields.rms_norm_eps)
-        self.layers = [self._layer(layer, int8) for layer in body.layers]  # type: ignore
+        self.layers = [self._layer(layer, weights) for layer in body.layers]  # type: ignore
         self.norm: Tensor = body.norm.weight.detach()  # type: ignore
         self.dtype = self.norm.dtype
         positions = torch.arange(int(fields.max_position_embeddings), device=self.norm.device).float()
@@ -80,31 +50,30 @@ class FusedBody:
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     @staticmethod
-    def _layer(layer: Any, int8: bool) -> _Layer:
+    def _layer(layer: Any, weights: WeightFormat) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts]).detach()
         return _Layer(
             layer.input_layernorm.weight.detach(),
-            Projection(torch.cat([part.weight for part in parts]), bias, int8),
-            Projection(attention.o_proj.weight, attention.o_proj.bias, int8),
+            Projection(torch.cat([part.weight for part in parts]), bias, weights),
+            Projection(attention.o_proj.weight, attention.o_proj.bias, weights),
             layer.post_attention_layernorm.weight.detach(),
-            Projection(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), None, int8),
-            Projection(mlp.down_proj.weight, None, int8),
+            Projection(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), None, weights),
+            Projection(mlp.down_proj.weight, None, weights),
         )
 
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
-        count, steps, width = x.shape
+        count, steps, _ = x.shape
         mask: Tensor | None = cache.select(rows, positions)
         if count == 1 and steps == 1:
             mask = None  # everything up to here is seen
         elif steps > 1 and mask is not None:
             mask = mask.expand(-1, self.heads // self.groups, -1, -1).reshape(count, 1, -1, mask.shape[-1])
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # (n, 1, steps, head_dim / 2)
-        shape = (width,)
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(F.rms_norm(x, shape, layer.norm_1, self.eps))
+            qkv = layer.qkv(rms_norm(x, layer.norm_1, self.eps))
             qkv = qkv.view(count, steps, -1, self.head_dim).transpose(1, 2)
             rotated = self._rotate(qkv[:, : self.heads + self.groups], cos, sin)
             q, k = rotated[:, : self.heads], rotated[:, self.heads :]
@@ -113,9 +82,9 @@ class FusedBody:
             y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
             y = y.reshape(count, self.heads, steps, self.head_dim).transpose(1, 2).reshape(count, steps, -1)
             x = x + layer.out(y)
-            gate, up = layer.gate_up(F.rms_norm(x, shape, layer.norm_2, self.eps)).chunk(2, -1)
+            gate, up = layer.gate_up(rms_norm(x, layer.norm_2, self.eps)).chunk(2, -1)
             x = x + layer.down(F.silu(gate) * up)
-        return F.rms_norm(x, shape, self.norm, self.eps)
+        return rms_norm(x, self.norm, self.eps)
 
     @staticmethod
     def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModel
 
 from model.cache import LayersFrom, SlotCache
 from model.config import OmniConfig
-from model.fused import FUSED_TYPES, FusedBody, Projection
+from model.fused import FUSED_TYPES, FusedBody
+from model.packed import Projection, WeightFormat
 from model.vocabulary import AUDIO_LAYERS, Prompt
 
 
@@ -126,21 +127,41 @@ class OmniNetwork(nn.Module):
         self._text_head: Projection | None = None
         self._audio_head: Projection | None = None
 
-    def fuse(self, int8: bool = False) -> None:
+    def fuse(self, weights: WeightFormat = "plain") -> None:
         """Make the body quick for serving. Its weights move into `FusedBody`: the network can no longer be saved.
 
         Does nothing for bodies that cannot be fused, or with a post-adapter, which reads what `FusedBody` skips.
         """
         if not self._can_fuse():
             return
-        self._fused = FusedBody(self.body, self.config, int8)
+        self._fused = FusedBody(self.body, self.config, weights)
         self.body = nn.Identity()
-        if int8:
-            weight = self.table.weight if self.head is None else self.head.weight
-            self._text_head = Projection(weight[: self.config.vocabulary.text_size], int8=True)
-            if self.config.audio_route == "body":
-                self._audio_head = Projection(weight[self.config.vocabulary.text_size :], int8=True)
-            self.head = None
+        if weights == "plain":
+            return
+        matrix = self.table.weight if self.head is None else self.head.weight
+        self._text_head = Projection(matrix[: self.config.vocabulary.text_size], weights=weights)
+        if self.config.audio_route == "body":
+            self._audio_head = Projection(matrix[self.config.vocabulary.text_size :], weights=weights)
+        self.head = None
+        if weights == "float16":  # only rows are read of it from now on
+            self.table.half()
+
+    @property
+    def weight_format(self) -> str:
+        """How the body's matrices are held: a `WeightFormat`, or a dtype where they are plain."""
+        if self._fused is not None and self._fused.weights != "plain":
+            return self._fused.weights
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def quick_head(self) -> bool:
+        """Text logits come from a matrix of their own, not from the table."""
+        return self._text_head is not None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of hidden states, keys and values."""
+        return self.table.weight.dtype if self._fused is None else self._fused.dtype
 
     def _can_fuse(self) -> bool:
         """`FusedBody` does exactly these sums: nothing slides, positions turn as in the first Llama."""
@@ -159,7 +180,7 @@ class OmniNetwork(nn.Module):
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
         """Rows of the table (…, 8) → their mean (…, width); (…,) text ids → their rows (…, width)."""
-        embedded: Tensor = self.table(ids.to(self.table.weight.device))
+        embedded: Tensor = self.table(ids.to(self.table.weight.device)).to(self.dtype)
         return embedded.mean(-2) if self.config.audio_route == "body" else embedded
 
     def embed_prompt(self, prompt: Prompt, features: Tensor | None = None) -> Tensor:
@@ -167,7 +188,7 @@ class OmniNetwork(nn.Module):
         if features is None or prompt.features_at is None:
             return self.embed(prompt.ids)[None]
         assert self.adapter is not None, "only the published route reads encoder states"
-        rows = self.table(prompt.ids.to(self.table.weight.device)).clone()
+        rows = self.table(prompt.ids.to(self.table.weight.device)).to(self.dtype, copy=True)
         heard = self.adapter(features.to(rows))[0]
         rows[prompt.features_at : prompt.features_at + len(heard), :AUDIO_LAYERS] = heard[:, None]
         return rows.mean(-2)[None]
@@ -183,7 +204,7 @@ class OmniNetwork(nn.Module):
             heads=int(body.get("num_key_value_heads") or heads),
             window=window,
             head_dim=int(body.get("head_dim") or self.config.width // heads),
-            like=self.table.weight,
+            like=torch.zeros((), dtype=self.dtype, device=self.table.weight.device),
         )
 
     def forward(self, embedded: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:

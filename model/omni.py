@@ -90,7 +90,7 @@ class MiniOmni:
     ) -> MiniOmni:
         """Open a folder or hub id in the published layout or ours; no path: the embedded model.
 
-        `dtype` is a `torch.dtype`, or "float32", "bfloat16", "int8", "auto" (int8 on a CPU, bfloat16 on a GPU).
+        `dtype` is a `torch.dtype`, or "float32", "bfloat16", "float16", "int8", "auto" (what is quick on this machine).
         Raises `CheckpointError` naming the file and key that is wrong, and what to do.
         """
         from model.checkpoint import open_model  # its ears and codecs are heavy imports

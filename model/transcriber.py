@@ -17,7 +17,8 @@ from whisper.model import MultiHeadAttention, ResidualAttentionBlock, TextDecode
 from whisper.tokenizer import Tokenizer, get_tokenizer
 from whisper.utils import compression_ratio
 
-from model.fused import Projection
+from model.cancellation import give_up_if_unwanted
+from model.packed import Projection, WeightFormat
 
 HEAD_WIDTH = 64
 
@@ -40,32 +41,35 @@ class Transcript:
 class _Attention:
     """One attention's projections: query, key and value fused where they read the same input."""
 
-    def __init__(self, source: MultiHeadAttention, dtype: torch.dtype, cross: bool) -> None:
+    def __init__(self, source: MultiHeadAttention, dtype: torch.dtype, cross: bool, weights: WeightFormat) -> None:
         self.heads = int(source.n_head)
         width = source.query.weight.shape[0]
         parts = [source.query, source.key, source.value]
         biases = [source.query.bias, torch.zeros(width, device=source.query.bias.device), source.value.bias]
-        weights = [part.weight for part in parts]
+        matrices = [part.weight for part in parts]
         asked = 1 if cross else 0  # of a cross-attention the first projection, the query, reads the words
-        self.query = Projection(weights[0].to(dtype), biases[0].detach().to(dtype))
-        self.fused = Projection(torch.cat(weights[asked:]).to(dtype), torch.cat(biases[asked:]).detach().to(dtype))
-        self.out = _projection(source.out, dtype)
+        self.query = Projection(matrices[0].to(dtype), biases[0].detach().to(dtype), weights)
+        joined = torch.cat(biases[asked:]).detach().to(dtype)
+        # keys and values of a whole utterance are one large product, where packing gains nothing
+        self.fused = Projection(torch.cat(matrices[asked:]).to(dtype), joined, "plain" if cross else weights)
+        self.out = _projection(source.out, dtype, weights)
 
 
-def _projection(source: nn.Module, dtype: torch.dtype) -> Projection:
+def _projection(source: nn.Module, dtype: torch.dtype, weights: WeightFormat) -> Projection:
     weight, bias = source.weight, source.bias
     assert isinstance(weight, Tensor)
     assert isinstance(bias, Tensor)
-    return Projection(weight.to(dtype), bias.detach().to(dtype))
+    return Projection(weight.to(dtype), bias.detach().to(dtype), weights)
 
 
 class _Block:
-    def __init__(self, source: ResidualAttentionBlock, dtype: torch.dtype) -> None:
+    def __init__(self, source: ResidualAttentionBlock, dtype: torch.dtype, weights: WeightFormat) -> None:
         assert source.cross_attn is not None
         assert source.cross_attn_ln is not None
-        self.attention = _Attention(source.attn, dtype, cross=False)
-        self.cross = _Attention(source.cross_attn, dtype, cross=True)
-        self.up, self.down = _projection(source.mlp[0], dtype), _projection(source.mlp[2], dtype)
+        self.attention = _Attention(source.attn, dtype, cross=False, weights=weights)
+        self.cross = _Attention(source.cross_attn, dtype, cross=True, weights=weights)
+        self.up = _projection(source.mlp[0], dtype, weights)
+        self.down = _projection(source.mlp[2], dtype, weights)
         self.norms = [source.attn_ln, source.cross_attn_ln, source.mlp_ln]
 
 
@@ -77,17 +81,23 @@ def _split(x: Tensor, heads: int) -> Tensor:
 class BeamDecoder:
     """openai-whisper's `TextDecoder`, any size, for one utterance and several beams.
 
-    The residual stream stays float32; projections run in `dtype`, the product with the vocabulary in int8 weights
-    where `int8_head` says so.
+    The residual stream stays float32; projections run in `dtype` against weights in the formats `weights` and, for the
+    product with the vocabulary, `head`.
     """
 
-    def __init__(self, source: TextDecoder, dtype: torch.dtype = torch.float32, int8_head: bool = False) -> None:
+    def __init__(
+        self,
+        source: TextDecoder,
+        dtype: torch.dtype = torch.float32,
+        weights: WeightFormat = "plain",
+        head: WeightFormat = "plain",
+    ) -> None:
         self.dtype = dtype
-        self.blocks = [_Block(block, dtype) for block in source.blocks]
+        self.blocks = [_Block(block, dtype, weights) for block in source.blocks]
         self.embedding = source.token_embedding.weight.detach().to(dtype)
         self.positions = source.positional_embedding.detach().float()
         self.norm = source.ln
-        self._head = Projection(self.embedding, int8=int8_head)
+        self._head = Projection(self.embedding, weights=head)
 
     @property
     def device(self) -> torch.device:
@@ -109,14 +119,14 @@ class BeamDecoder:
         """Tokens (rows, n) at positions at … at+n-1 → their hidden states (rows, n, width), float32; fills `own`."""
         rows, count = tokens.shape
         x = F.embedding(tokens, self.embedding).float() + self.positions[at : at + count]
+        causal = torch.ones(count, at + count, dtype=torch.bool, device=x.device).tril(at) if count > 1 else None
         for block, cache, (key, value) in zip(self.blocks, own, crosses, strict=True):
             heads = block.attention.heads
             y = block.attention.fused(block.norms[0](x).to(self.dtype))
             q, k, v = (_split(part, heads) for part in y.chunk(3, -1))
             cache[0, :, :, at : at + count], cache[1, :, :, at : at + count] = k, v
-            y = F.scaled_dot_product_attention(
-                q, cache[0, :, :, : at + count], cache[1, :, :, : at + count], is_causal=at == 0 and count > 1
-            )
+            seen = cache[:, :, :, : at + count]
+            y = F.scaled_dot_product_attention(q, seen[0], seen[1], causal)
             x = x + block.attention.out(y.transpose(1, 2).flatten(2))
             q = block.cross.query(block.norms[1](x).to(self.dtype)).reshape(1, rows * count, -1)
             y = F.scaled_dot_product_attention(_split(q, heads), key, value)
@@ -164,6 +174,7 @@ class Transcriber:
         search = _BeamSearch(self.beams, self.tokenizer.eot, max_tokens)
         log_probabilities = (logits[1:] + self.suppressed_first).log_softmax(-1)
         for step in range(max_tokens):
+            give_up_if_unwanted()
             if search.advance(log_probabilities) or step + 1 == max_tokens:
                 break
             for cache in own:

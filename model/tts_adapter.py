@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from model.convnext import ConvStack
 from model.mouth import LAYER_BOOKS
+from model.packed import rms_norm
 from model.sampling import SamplingParams
 from model.speech_planner import SpeechPlanner
 from model.spelling import Spelling
@@ -103,6 +104,10 @@ def _rotate(x: Tensor, angle: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
+def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    return rms_norm(x, norm.weight, norm.eps or 0.0) if not norm.training else norm(x)
+
+
 class DecoderBlock(nn.Module):
     """Pre-norm attention with rotary positions and SwiGLU."""
 
@@ -122,14 +127,14 @@ class DecoderBlock(nn.Module):
 
     def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(rows, steps, width), positions (rows, steps) → q, k, v (rows, heads, steps, head_dim)."""
-        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(_norm(self.norm_1, x)).unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         angle = (positions[..., None].float() * self.frequencies)[:, None]
         return _rotate(q, angle), _rotate(k, angle), v
 
     def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(y.transpose(1, 2).flatten(2))
-        gate, up = self.gate_up(self.norm_2(x)).chunk(2, -1)
+        gate, up = self.gate_up(_norm(self.norm_2, x)).chunk(2, -1)
         out: Tensor = x + self.down(F.silu(gate) * up)
         return out
 
@@ -181,7 +186,7 @@ class SpeechDecoder(nn.Module):
 
     def logits(self, x: Tensor, conditions: Tensor) -> Tensor:
         """(rows, steps, 7, codes): layer j is told once more what frame s - 1 - j says."""
-        x = self.norm(x)
+        x = _norm(self.norm, x)
         frames = conditions.unflatten(-1, (DELAY + 1, -1))  # frame s - 7 … s
         layers = [head(F.silu(x + aim(frames[..., DELAY - 1 - j, :]))) for j, (aim, head) in enumerate(self._heads())]
         return torch.stack(layers, -2)
@@ -204,7 +209,7 @@ class SpeechDecoder(nn.Module):
     def new_cache(self, slots: int) -> SpeechCache:
         c = self.config
         shape = (slots, c.heads, c.window, c.width // c.heads)
-        like = self.condition.weight
+        like = self.norm.weight
         return SpeechCache([like.new_zeros(shape) for _ in self.blocks], [like.new_zeros(shape) for _ in self.blocks])
 
     def step(

@@ -93,12 +93,14 @@ class Service:
 
     async def _warm_up(self) -> None:
         """Answer once, and hear once: the first person to speak should not wait for what is made on first use."""
-        async for _ in self.generator.generate(Request(text="Hello.", max_tokens=8, max_seconds=2.0)):
-            pass
         noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.01
-        with suppress(InvalidRequest):  # a model without ears
-            async for _ in self.generator.generate(Request(audio=noise, max_tokens=8, max_seconds=2.0)):
-                pass
+        for request in (
+            Request(text="Hello.", max_tokens=8, max_seconds=2.0),
+            Request(audio=noise, max_tokens=8, max_seconds=2.0),
+        ):
+            with suppress(InvalidRequest):  # a model without a tokenizer, without ears
+                async for _ in self.generator.generate(request):
+                    pass
 
     # conversations
 

@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every network")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
-    dtype: Literal["auto", "float32", "bfloat16", "int8"] = Field("auto", description="the weights' number format")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto", description="the weights' number format; auto: what is quick on this machine"
+    )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the model; 0: as many as there are cores")
 
     slots: int = Field(4, ge=1, le=256, description="answers made at the same time")
@@ -55,7 +57,7 @@ class Settings(BaseSettings):
     )
 
     end_silence_ms: int = Field(500, ge=200, le=3000, description="silence that ends a turn, ms")
-    pause_ms: int = Field(200, ge=64, le=3000, description="silence at which work on the answer begins, ms")
+    pause_ms: int = Field(128, ge=64, le=3000, description="silence at which work on the answer begins, ms")
     min_speech_ms: int = Field(200, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
     pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")
     max_turn_s: float = Field(30.0, ge=1, le=30, description="longest turn, seconds (the ears' window)")

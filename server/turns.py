@@ -39,7 +39,7 @@ class TurnRules:
     """When a turn begins and ends. `end_silence_ms` ends it, `pause_ms` is worth a guess that it will end."""
 
     end_silence_ms: int = 500
-    pause_ms: int = 200
+    pause_ms: int = 128
     min_speech_ms: int = 200
     pre_roll_ms: int = 320
     max_turn_ms: int = 30_000

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from benchmarks.conversation import Turn
-from benchmarks.engine import weights
+from benchmarks.engine import weight_bytes
 from benchmarks.report import Figure, Report, percentile
+from model.packed import pack_linears
 
 
 def test_percentile_is_a_value_that_was_measured() -> None:
@@ -51,7 +52,10 @@ def test_weights_are_counted_once_and_tables_of_angles_are_not() -> None:
     linear = nn.Linear(4, 3)
     tied = nn.Linear(4, 3)
     tied.weight = linear.weight
-    assert sum(matrix.numel() for matrix in weights(nn.ModuleList([linear, tied]))) == 12
+    assert weight_bytes(nn.ModuleList([linear, tied])) == 12 * 4
+    packed = nn.ModuleList([nn.Sequential(linear)])
+    pack_linears(packed, "float16")
+    assert weight_bytes(packed) == 12 * 2
 
 
 def test_a_report_is_a_table_for_people_and_one_line_for_programs() -> None:

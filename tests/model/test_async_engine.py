@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import numpy as np
 import pytest
 import pytest_asyncio
+import torch
 
 from model.async_engine import AsyncEngine
+from model.cancellation import Unwanted
+from model.ears import Ears
 from model.omni import MiniOmni
 from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed, InvalidRequest, Request, TextDelta
 from model.vocabulary import Task
@@ -102,3 +106,51 @@ async def test_closing_ends_what_is_in_progress(embedded: MiniOmni) -> None:
         await collect(events)
     with pytest.raises(EngineFull):
         await collect(engine.generate(typed("Hello!")))
+
+
+async def test_a_stopped_engine_starts_again_with_the_same_model(embedded: MiniOmni) -> None:
+    engine = AsyncEngine(embedded, max_slots=1)
+    await engine.start()
+    async with contextlib.aclosing(engine.generate(typed("Tell me a story.", 200))) as events:
+        await anext(events)
+        await engine.stop()
+    await engine.start()
+    (*_, done) = await collect(engine.generate(typed("Hello!", 1)))
+    assert isinstance(done, Done)
+    await engine.stop()
+
+
+async def test_hearing_that_nobody_waits_for_is_given_up(engine: AsyncEngine) -> None:
+    """Or a person who pauses and speaks on would wait for the hearing of the pause as well."""
+    assert engine._engine is not None
+    ears = engine._engine.omni.ears
+    assert isinstance(ears, Ears)
+    ended: list[type[BaseException] | None] = []
+    entered = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    encoder = ears.encoder
+
+    class Slow(torch.nn.Module):
+        """The encoder, over and over until it is given up."""
+
+        def forward(self, mel: torch.Tensor) -> torch.Tensor:
+            loop.call_soon_threadsafe(entered.set)
+            try:
+                while True:
+                    encoder(mel)
+            except BaseException as error:
+                ended.append(type(error))
+                raise
+
+    ears.encoder = Slow()  # type: ignore[assignment]
+    try:
+        audio = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
+        asking = asyncio.create_task(collect(engine.generate(Request(audio=audio))))
+        await entered.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        ears.encoder = encoder
+        await collect(engine.generate(Request(audio=audio, max_tokens=1)))  # the same thread hears it, so it is free
+    finally:
+        ears.encoder = encoder
+    assert ended == [Unwanted]

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from model.config import OmniConfig
-from model.fused import INT8_KERNEL_ROWS, FusedBody, Projection
+from model.fused import FusedBody
 from model.network import OmniNetwork, build_body
 from model.omni import MiniOmni
+from model.packed import INT8_KERNEL_ROWS, Projection, WeightFormat
 from model.public_layout import from_public, public_shapes, to_public
 from model.vocabulary import AUDIO_LAYERS, Task, Vocabulary, build_prompt
 from tests.model import golden as reference
@@ -129,10 +130,19 @@ def test_int8_multiplies_the_same_by_both_ways(rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
     x = torch.randn(rows, 64, generator=generator).bfloat16()
-    projection = Projection(weight, bias.bfloat16(), int8=True)
+    projection = Projection(weight, bias.bfloat16(), "int8")
     exact = x.float() @ weight.T + bias
     error = (projection(x).float() - exact).square().mean() / exact.square().mean()
     assert error < 2e-4
+
+
+@pytest.mark.parametrize("rows", [1, 8, 40])
+def test_float16_weights_multiply_as_what_they_round_to(rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
+    x = torch.randn(2, rows, 64, generator=generator)
+    wanted = x @ weight.half().float().T + bias
+    torch.testing.assert_close(Projection(weight, bias, "float16")(x), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
@@ -155,8 +165,11 @@ def test_fused_bodies_compute_the_same(family: str) -> None:
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-4)
 
 
-def test_the_published_model_in_int8_chooses_what_it_would(public: MiniOmni) -> None:
-    """Logits of both heads, from int8 weights and bfloat16 activations, against float32."""
+@pytest.mark.parametrize(("weights", "dtype", "least"), [("int8", "bfloat16", 0.995), ("float16", "float32", 0.99999)])
+def test_the_published_model_in_quick_formats_chooses_what_it_would(
+    public: MiniOmni, weights: WeightFormat, dtype: str, least: float
+) -> None:
+    """Logits of both heads, from packed weights, against float32."""
     network = OmniNetwork(public.config).eval()
     network.load_state_dict(public.network.state_dict())
     prompt = build_prompt(public.config.vocabulary, Task.A1A2, 9)
@@ -169,10 +182,10 @@ def test_the_published_model_in_int8_chooses_what_it_would(public: MiniOmni) -> 
             return network.text_logits(hidden), network.audio_logits(hidden)
 
     in_float32 = logits()
-    network.bfloat16().fuse(int8=True)
+    network.to(getattr(torch, dtype)).fuse(weights)
     for exact, quick in zip(in_float32, logits(), strict=True):
         assert quick.shape == exact.shape
-        assert torch.nn.functional.cosine_similarity(exact, quick, -1).min() > 0.995
+        assert torch.nn.functional.cosine_similarity(exact, quick, -1).min() > least
 
 
 def test_only_bodies_that_are_known_are_fused() -> None:

@@ -33,6 +33,7 @@ from server.turns import (
     SpeechEnded,
     SpeechPaused,
     SpeechResumed,
+    TurnRules,
     TurnSignal,
     ms_to_samples,
 )
@@ -133,9 +134,11 @@ def test_the_question_has_its_pre_roll_and_its_last_sound_in_any_pieces(piece: i
     talk = Talk(ONE_TURN)
     audio = started(talk.hear_until(2.5, piece)).request.audio
     assert audio is not None
-    assert position(audio[0]) == at(1.0) - ms_to_samples(320)
-    assert position(audio[-1]) == at(2.2) - 1
-    assert len(audio) == at(1.2) + ms_to_samples(320)
+    rules = TurnRules()
+    end = at(2.0) + ms_to_samples(rules.pause_ms)
+    assert position(audio[0]) == at(1.0) - ms_to_samples(rules.pre_roll_ms)
+    assert position(audio[-1]) == end - 1
+    assert len(audio) == end - at(1.0) + ms_to_samples(rules.pre_roll_ms)
 
 
 def test_without_speculation_work_starts_when_the_turn_is_over() -> None:
@@ -161,7 +164,9 @@ def test_a_guess_is_thrown_away_when_speech_goes_on() -> None:
     second = started(talk.hear_until(3.2))
     assert second.generation_id == 2
     assert second.request.audio is not None
-    assert len(second.request.audio) == at(2.2) + ms_to_samples(320), "the whole turn, from its beginning"
+    rules = TurnRules()
+    whole = at(2.0) + ms_to_samples(rules.pause_ms + rules.pre_roll_ms)
+    assert len(second.request.audio) == whole, "the whole turn, from its beginning"
     outputs = talk.hear_until(3.5) + talk.generator_says(2, Heard("what is the capital"), TextDelta("Paris."))
     assert names(outputs) == ["SpeechStopped", "GenerationAdopted", "QuestionHeard", "ResponseStarted", "AnswerText"]
 
