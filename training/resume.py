@@ -40,7 +40,7 @@ def resume(checkpoint: Path, out: Path) -> None:
         codec.encoder.load_state_dict(load_file(checkpoint / "training" / "codec_encoder.safetensors"))
         for ema in codec.ema:
             ema.total = ema.quantizer.codebook.weight.detach().clone()
-        save(out / "mouth.pt", codec, torch.optim.AdamW(codec.parameters()), steps_done("mouth"))
+        save(out / "mouth.pt", codec, steps_done("mouth"))
     adapter = TtsAdapter()
     adapter.load_state_dict(load_file(checkpoint / "tts_adapter.safetensors"))
     if not (out / "adapter.pt").exists():
