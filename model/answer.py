@@ -118,6 +118,11 @@ class Answer(ABC):
         """Nothing has been heard of it yet."""
         return self.voice is not None and not self.voice.samples
 
+    @property
+    def speaking(self) -> bool:
+        """Somebody hears it now."""
+        return self.voice is not None and bool(self.voice.samples)
+
     def _write(self, token: int) -> str:
         """Keep a text token; returns the text that it adds."""
         self.text_tokens.append(token)

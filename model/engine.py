@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model.answer import CHUNKS, AdapterAnswer, Answer, BodyAnswer
-from model.chat import Detokenizer
-from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
+from model import pacing
+from model.answer import CHUNKS, AdapterAnswer, Answer
+from model.answer_maker import AnswerMaker
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
@@ -24,14 +24,13 @@ from model.request import (
     Event,
     GenerationFailed,
     Heard,
-    InvalidRequest,
     OmniError,
     Request,
     TextDelta,
 )
 from model.rows import BodyRow, RowPool
-from model.sampling import Sampler, SamplingParams, sample
-from model.vocabulary import DELAY, Task, build_prompt
+from model.sampling import sample
+from model.vocabulary import DELAY, Task
 
 if TYPE_CHECKING:
     from model.omni import MiniOmni
@@ -40,17 +39,6 @@ PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
 PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
-SHORT_LEAD_SECONDS = 0.6
-"""An answer with less sound than this ahead of its listener is in a hurry: it speaks several frames a step."""
-HURRIED_FRAMES = 4
-WORDS_AHEAD = 6
-"""Words written but not yet planned, beyond which an answer speaks before it writes on, until its lead is long."""
-PREFILL_LEAD_SECONDS = 0.25
-"""A slice of somebody's prompt waits while another answer has less sound than this ahead (it takes up to 0.1 s) …"""
-PREFILL_PATIENCE = 6
-"""… but not for more than so many steps: on a machine that cannot keep up, everybody is late rather than one deaf."""
-LONG_LEAD_SECONDS = 1.5
-"""An answer with more sound than this ahead rests while somebody waits for a first sound."""
 EMBEDDED_WINDOW = 1024
 """Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
 
@@ -72,8 +60,8 @@ class Engine:
         self._answers: dict[int, Answer] = {}
         self._number = 0
         self._failed: list[tuple[int, Event | OmniError]] = []
-        self._waited = 0
-        """Steps for which a prompt has made way for answers in a hurry."""
+        self._maker = AnswerMaker(omni, self._rows, self.window)
+        self._prompts = pacing.PromptQueue()
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
@@ -129,7 +117,7 @@ class Engine:
         """Move every answer on; returns what they have to tell, in order. An answer's last event is `Done` or an
         error."""
         told = self._admit()
-        working = self._working()
+        working = pacing.working(list(self._answers.values()))
         self._prefill()
         self._write(working)
         self._speak(working)
@@ -142,13 +130,6 @@ class Engine:
         told += self._failed
         self._failed = []
         return told
-
-    def _working(self) -> list[Answer]:
-        """The answers of this step: those with a long lead rest while somebody waits for a first sound."""
-        answers = list(self._answers.values())
-        if any(answer.silent for answer in answers):
-            return [answer for answer in answers if answer.lead_seconds < LONG_LEAD_SECONDS]
-        return answers
 
     def _fail(self, answer: Answer, error: Exception) -> None:
         for number, other in list(self._answers.items()):
@@ -175,8 +156,7 @@ class Engine:
         told: list[tuple[int, Event | OmniError]] = []
         while self._queue and len(self._answers) < self.max_slots:
             number, prepared = self._queue[0]
-            rows = 2 if self._parallel(prepared) else 1
-            if len(self._rows.free) < rows:
+            if len(self._rows.free) < self._maker.rows_of(prepared):
                 break
             self._queue.popleft()
             if prepared.request.audio is not None and prepared.question is not None:
@@ -189,113 +169,42 @@ class Engine:
                 told.append((number, Done("stop", prepared.question, 0.0, 0, 0)))
                 continue
             try:
-                self._answers[number] = self._begin(prepared, rows)
+                self._answers[number] = self._begin(prepared)
             except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is
                 told.append((number, as_omni_error(error)))
         return told
 
-    def _parallel(self, prepared: Prepared) -> bool:
-        return self.omni.config.audio_route == "body" and prepared.task is Task.A1A2 and self.omni.batch_parallel
-
     def begin(self, prepared: Prepared) -> Answer:
         """Start an answer at once, past the queue, and hand it out: for those who want its tokens."""
         self._number += 1
-        answer = self._answers[self._number] = self._begin(prepared, 2 if self._parallel(prepared) else 1)
+        answer = self._answers[self._number] = self._begin(prepared)
         return answer
 
-    def _begin(self, prepared: Prepared, rows: int) -> Answer:
-        request, omni = prepared.request, self.omni
-        speaks = prepared.task.speaks
-        audio_sampling = request.audio_sampling or (omni.adapter.default_sampling if omni.adapter else request.sampling)
-        if audio_sampling.seed is None and request.sampling.seed is not None:
-            audio_sampling = SamplingParams(
-                audio_sampling.temperature, audio_sampling.top_k, audio_sampling.top_p, request.sampling.seed + 1
-            )
-        body_rows = self._chat_rows(prepared) if omni.chat is not None else self._stream_rows(prepared, rows)
-        longest = self.window - max(row.position + len(row.waiting) for row in body_rows)
-        if longest < 1:
-            raise InvalidRequest(f"the question needs {self.window - longest} positions of {self.window}; shorten it")
-        shared = {
-            "rows": body_rows,
-            "text_sampler": Sampler(request.sampling),
-            "audio_sampler": Sampler(audio_sampling),
-            "detokenizer": Detokenizer(omni.tokenizer) if omni.tokenizer else None,
-            "stream": omni.mouth.stream() if speaks and omni.mouth else None,
-            "max_tokens": min(request.max_tokens, longest),
-            "max_steps": self._max_steps(request, longest),
-        }
-        answer: Answer
-        if omni.adapter is None:
-            answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)
-        else:
-            assert omni.chat is not None
-            planner = omni.adapter.planner() if speaks else None
-            slot = self._free_speech.pop(0) if speaks else None
-            answer = AdapterAnswer(
-                omni.chat.end, omni.network.embed, planner, slot, omni.adapter.pad, request.max_sentences, **shared
-            )
-        for row in body_rows:
-            self._rows.claim(row)
+    def _begin(self, prepared: Prepared) -> Answer:
+        slot = self._free_speech[0] if self._free_speech and prepared.task.speaks and self.omni.adapter else None
+        answer = self._maker.begin(prepared, slot)
+        if slot is not None:
+            self._free_speech.remove(slot)
         return answer
-
-    def _max_steps(self, request: Request, positions: int) -> int:
-        steps = max(1, round(request.max_seconds * SAMPLE_RATE / SAMPLES_PER_FRAME)) + DELAY
-        return steps if self.omni.adapter else min(steps, positions)
-
-    def _stream_rows(self, prepared: Prepared, rows: int) -> list[BodyRow]:
-        """Rows of the published model: one, or for batch-parallel decoding one that speaks and one that writes."""
-        omni, vocabulary = self.omni, self.omni.config.vocabulary
-        tasks = [Task.A1A2, Task.A1T2] if rows == 2 else [prepared.task]
-        if prepared.features is not None:
-            prompts = [build_prompt(vocabulary, task, prepared.features.shape[1]) for task in tasks]
-        else:
-            ids = torch.tensor(prepared.text_ids or omni.encode_text(prepared.request.text or ""))
-            prompts = [build_prompt(vocabulary, task, text=ids) for task in tasks]
-        return [
-            BodyRow(
-                slot,
-                omni.network.embed_prompt(prompt, prepared.features)[0],
-                writes=index == rows - 1,
-                speaks=index == 0 and prepared.task.speaks,
-            )
-            for index, (slot, prompt) in enumerate(zip(self._rows.free[:rows], prompts, strict=True))
-        ]
-
-    def _chat_rows(self, prepared: Prepared) -> list[BodyRow]:
-        """The row of the embedded model, past everything that some slot has already been through."""
-        request, omni = prepared.request, self.omni
-        assert omni.chat is not None
-        room = self.window - min(request.max_tokens, self.window // 4)
-        ids = list(prepared.text_ids or ())
-        ids = ids or omni.chat.encode(prepared.question or "", request.system_prompt, request.history, room)
-        slot, known = self._rows.place(ids)
-        waiting = omni.network.embed(torch.tensor(ids[known:]))
-        return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]
 
     # -- the body -------------------------------------------------------------------------------------------------
     def _prefill(self) -> None:
         """Run the next slice of the first prompt that is waiting."""
         slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
-        speaking = [answer for answer in self._answers.values() if answer.voice and not answer.silent]
-        hurried = any(answer.lead_seconds < PREFILL_LEAD_SECONDS for answer in speaking)
-        if hurried and self._waited < PREFILL_PATIENCE:
-            self._waited += 1
+        answers = list(self._answers.values())
+        waiting = next((a for a in answers if a.rows and len(a.rows[0].waiting) > 1), None)
+        if waiting is None or not self._prompts.may_read(answers):
             return
-        self._waited = 0
-        for answer in self._answers.values():
-            rows = answer.rows
-            if rows and len(rows[0].waiting) > 1:
-                count = min(slice_, len(rows[0].waiting))
-                self.prefilled += count
-                self._run([(answer, row) for row in rows], count)
-                return
+        count = min(slice_, len(waiting.rows[0].waiting))
+        self.prefilled += count
+        self._run([(waiting, row) for row in waiting.rows], count)
 
     def _write(self, working: Sequence[Answer]) -> None:
         """One position of every row that is past its prompt."""
         pairs = [
             (answer, row)
             for answer in working
-            if not self._far_ahead(answer)
+            if not self._rests_from_writing(answer)
             for row in answer.rows
             if len(row.waiting) == 1
         ]
@@ -303,11 +212,10 @@ class Engine:
             self._run(pairs, 1)
 
     @staticmethod
-    def _far_ahead(answer: Answer) -> bool:
-        """Writing may rest: what is written lasts for a while, and a step of the body is time for five frames."""
-        if not isinstance(answer, AdapterAnswer) or answer.planner is None or answer.silent:
+    def _rests_from_writing(answer: Answer) -> bool:
+        if not isinstance(answer, AdapterAnswer) or answer.planner is None:
             return False
-        return answer.planner.backlog > (WORDS_AHEAD if answer.lead_seconds < LONG_LEAD_SECONDS else 10 * WORDS_AHEAD)
+        return pacing.speaks_before_writing(answer, answer.planner.backlog)
 
     def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int) -> None:
         """`count` waiting positions of each row through the body; rows that have no more waiting predict.
@@ -363,12 +271,7 @@ class Engine:
         """
         self._speak_once(working)
         for extra in range(DELAY + CHUNKS[0] - 1):
-            hurried = [
-                answer
-                for answer in working
-                if answer.silent or (extra < HURRIED_FRAMES - 1 and answer.lead_seconds < SHORT_LEAD_SECONDS)
-            ]
-            if not self._speak_once(hurried):
+            if not self._speak_once(pacing.hurried(working, extra)):
                 return
 
     def _speak_once(self, answers: Sequence[Answer]) -> bool:

@@ -147,8 +147,8 @@ class MiniOmni:
         length = (
             audio_features.shape[1] if audio_features is not None else len(text_ids if text_ids is not None else ())
         )
-        engine = Engine(self, max_slots=1, window=length + 3 + max_steps)
-        engine.omni = self if batch_parallel == self.batch_parallel else self._with(batch_parallel)
+        omni = self if batch_parallel == self.batch_parallel else self._with(batch_parallel)
+        engine = Engine(omni, max_slots=1, window=length + 3 + max_steps)
         request = Request(sampling=sampling or SamplingParams(), max_tokens=max_steps, max_seconds=1e6)
         ids = tuple(int(i) for i in text_ids) if text_ids is not None else None
         answer = engine.begin(Prepared(request, task, text_ids=ids, features=audio_features))

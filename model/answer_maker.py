@@ -1,0 +1,108 @@
+"""Begins an answer: its rows in the body, its samplers, its voice, its limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from model.answer import AdapterAnswer, Answer, BodyAnswer
+from model.chat import Detokenizer
+from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
+from model.prepare import Prepared
+from model.request import InvalidRequest, Request
+from model.rows import BodyRow, RowPool
+from model.sampling import Sampler, SamplingParams
+from model.vocabulary import DELAY, Task, build_prompt
+
+if TYPE_CHECKING:
+    from model.omni import MiniOmni
+
+
+class AnswerMaker:
+    """Makes answers of one model over one pool of rows, with `window` positions each."""
+
+    def __init__(self, omni: MiniOmni, rows: RowPool, window: int) -> None:
+        self.omni, self._rows, self._window = omni, rows, window
+
+    def rows_of(self, prepared: Prepared) -> int:
+        """Two where one row speaks and one writes (paper section 3.3), else one."""
+        omni = self.omni
+        parallel = omni.config.audio_route == "body" and prepared.task is Task.A1A2 and omni.batch_parallel
+        return 2 if parallel else 1
+
+    def begin(self, prepared: Prepared, speech_slot: int | None) -> Answer:
+        """Claim rows for a prepared request. Raises `InvalidRequest` where it is too long for the window."""
+        request, omni = prepared.request, self.omni
+        speaks = prepared.task.speaks
+        audio_sampling = request.audio_sampling or (omni.adapter.default_sampling if omni.adapter else request.sampling)
+        if audio_sampling.seed is None and request.sampling.seed is not None:
+            audio_sampling = SamplingParams(
+                audio_sampling.temperature, audio_sampling.top_k, audio_sampling.top_p, request.sampling.seed + 1
+            )
+        body_rows = self._chat_rows(prepared) if omni.chat is not None else self._stream_rows(prepared)
+        longest = self._window - max(row.position + len(row.waiting) for row in body_rows)
+        if longest < 1:
+            raise InvalidRequest(f"the question needs {self._window - longest} positions of {self._window}; shorten it")
+        shared = {
+            "rows": body_rows,
+            "text_sampler": Sampler(request.sampling),
+            "audio_sampler": Sampler(audio_sampling),
+            "detokenizer": Detokenizer(omni.tokenizer) if omni.tokenizer else None,
+            "stream": omni.mouth.stream() if speaks and omni.mouth else None,
+            "max_tokens": min(request.max_tokens, longest),
+            "max_steps": self._max_steps(request, longest),
+        }
+        answer: Answer
+        if omni.adapter is None:
+            answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)
+        else:
+            assert omni.chat is not None
+            planner = omni.adapter.planner() if speaks else None
+            answer = AdapterAnswer(
+                omni.chat.end,
+                omni.network.embed,
+                planner,
+                speech_slot,
+                omni.adapter.pad,
+                request.max_sentences,
+                **shared,
+            )
+        for row in body_rows:
+            self._rows.claim(row)
+        return answer
+
+    def _max_steps(self, request: Request, positions: int) -> int:
+        steps = max(1, round(request.max_seconds * SAMPLE_RATE / SAMPLES_PER_FRAME)) + DELAY
+        return steps if self.omni.adapter else min(steps, positions)
+
+    def _stream_rows(self, prepared: Prepared) -> list[BodyRow]:
+        """Rows of the published model: one, or for batch-parallel decoding one that speaks and one that writes."""
+        omni, vocabulary = self.omni, self.omni.config.vocabulary
+        rows = self.rows_of(prepared)
+        tasks = [Task.A1A2, Task.A1T2] if rows == 2 else [prepared.task]
+        if prepared.features is not None:
+            prompts = [build_prompt(vocabulary, task, prepared.features.shape[1]) for task in tasks]
+        else:
+            ids = torch.tensor(prepared.text_ids or omni.encode_text(prepared.request.text or ""))
+            prompts = [build_prompt(vocabulary, task, text=ids) for task in tasks]
+        return [
+            BodyRow(
+                slot,
+                omni.network.embed_prompt(prompt, prepared.features)[0],
+                writes=index == rows - 1,
+                speaks=index == 0 and prepared.task.speaks,
+            )
+            for index, (slot, prompt) in enumerate(zip(self._rows.free[:rows], prompts, strict=True))
+        ]
+
+    def _chat_rows(self, prepared: Prepared) -> list[BodyRow]:
+        """The row of the embedded model, past everything that some slot has already been through."""
+        request, omni = prepared.request, self.omni
+        assert omni.chat is not None
+        room = self._window - min(request.max_tokens, self._window // 4)
+        ids = list(prepared.text_ids or ())
+        ids = ids or omni.chat.encode(prepared.question or "", request.system_prompt, request.history, room)
+        slot, known = self._rows.place(ids)
+        waiting = omni.network.embed(torch.tensor(ids[known:]))
+        return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]
