@@ -21,7 +21,7 @@ def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     with path.open(newline="") as file:
         for line in csv.DictReader(file):
             for name, value in line.items():
-                if name in BESIDE or not value or (line.get("task", "A2")[2:] != "A2" and name == "audio"):
+                if name in BESIDE or not value:
                     continue
                 steps, values = curves[f"{line['task']} {name}" if "task" in line else name]
                 steps.append(int(line["step"]))

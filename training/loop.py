@@ -165,9 +165,9 @@ class Curves:
         path.write_text("".join(f"{line}\n" for line in [",".join(columns), *known]))
 
     def add(self, *values: float | str) -> None:
-        """One line; numbers are rounded to five digits."""
+        """One line; numbers are rounded to five digits, and NaN is left empty."""
         if self._write:
-            line = ",".join(f"{v:.5g}" if isinstance(v, float) else str(v) for v in values)
+            line = ",".join(("" if math.isnan(v) else f"{v:.5g}") if isinstance(v, float) else str(v) for v in values)
             with self._path.open("a") as file:
                 file.write(f"{line}\n")
 

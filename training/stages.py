@@ -128,7 +128,10 @@ class StageRun:
         return sums[0] / text + self.stage.audio_weight * sums[1:].mean() / audio
 
     def learn(self, batches: list[Batch]) -> Tensor:
-        """One step on all batches of this device → mean losses of the eight streams over all devices (8,)."""
+        """One step on all batches of this device → mean losses of the eight streams over all devices (8,).
+
+        NaN where a step had no targets.
+        """
         world = self.accelerator.num_processes
         targets = torch.stack([batch.targets for batch in batches]).sum(0)
         targets = self.accelerator.reduce(targets, "sum")
@@ -143,9 +146,8 @@ class StageRun:
         torch.nn.utils.clip_grad_norm_(self.trained, self.stage.clip)
         self.optimizer.step()
         self.average.update()
-        text, audio = targets.clamp(min=1)
         total = self.accelerator.reduce(total, "sum")
-        return torch.cat([total[:1] / text, total[1:] / audio])
+        return torch.cat([total[:1] / targets[0], total[1:] / targets[1]])
 
     @torch.no_grad()
     def evaluate(self, held_out: dict[Task, list[Batch]]) -> dict[Task, tuple[float, float]]:
@@ -159,8 +161,7 @@ class StageRun:
                 sums += self.losses(batch.to(self.accelerator.device)).cpu()
                 targets += batch.targets
             if batches:
-                text, audio = targets.clamp(min=1)
-                found[task] = (float(sums[0] / text), float(sums[1:].mean() / audio))
+                found[task] = (float(sums[0] / targets[0]), float(sums[1:].mean() / targets[1]))
         self.omni.network.train()
         self.average.swap()
         return found
@@ -189,7 +190,8 @@ class StageRun:
                     self.place, batch = next(feed)
                     batches.append(batch.to(device))
                 means = self.learn(batches)
-                smoothed = means if smoothed is None else smoothed.lerp(means, 0.05)
+                before = means if smoothed is None else torch.where(smoothed.isnan(), means, smoothed)
+                smoothed = torch.where(means.isnan(), before, before.lerp(means, 0.05))
                 if step % stage.log_every == 0:
                     curves.add(step, round(run.seconds), run.rate, *means.tolist())
                 if step % stage.evaluate_every == 0 or run.over:

@@ -59,7 +59,7 @@ def held_out(path: Path) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     with path.open() as file:
         for line in csv.DictReader(file):
-            found.setdefault(line["task"], []).append((float(line["text"]), float(line["audio"])))
+            found.setdefault(line["task"], []).append((float(line["text"]), float(line["audio"] or 0)))
     return found
 
 
@@ -342,7 +342,7 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     curves = Curves(tmp_path / "a.csv", ("step", "task", "text", "audio"))
     for step in (1, 2, 3):
         curves.add(step, "A1A2", 3.0 / step, 2.0)
-        curves.add(step, "T1T2", 1.0, 0.0)
+        curves.add(step, "T1T2", 1.0, float("nan"))
     Curves(tmp_path / "a.csv", ("step", "task", "text", "audio"), step=2)  # goes on after the second
     assert read_curves(tmp_path / "a.csv") == {
         "A1A2 text": ([1, 2], [3.0, 1.5]), "A1A2 audio": ([1, 2], [2.0, 2.0]), "T1T2 text": ([1, 2], [1.0, 1.0]),
