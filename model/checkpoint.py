@@ -44,6 +44,8 @@ from model.checkpoint_files import (
     shapes_of,
 )
 from model.config import OmniConfig
+from model.drafted_words import hear_from_drafts
+from model.ear_adapter import load_ear_adapter
 from model.ears import Ears, PublishedEars, StateEncoder, whisper_base, whisper_encoder
 from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
@@ -61,9 +63,11 @@ EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "smol-omni"
 PUBLIC_WEIGHTS, PUBLIC_CONFIG, PUBLIC_EARS = "lit_model.pth", "model_config.yaml", "small.pt"
 OWN_CONFIG, OWN_NETWORK = "config.json", "network.safetensors"
 OWN_ADAPTER, OWN_MOUTH = "tts_adapter.safetensors", "mouth.safetensors"
+OWN_EARS = "ear_adapter.safetensors"
+"""Drafts what is heard, in checkpoints that have one."""
 TOKENIZER = "tokenizer.json"
 SNAC_ID, SNAC_FOLDER = "hubertsiuzdak/snac_24khz", "snac_24khz"
-_BESIDE = (TOKENIZER, "tokenizer_config.json", PUBLIC_EARS, SNAC_FOLDER)
+_BESIDE = (TOKENIZER, "tokenizer_config.json", OWN_EARS, PUBLIC_EARS, SNAC_FOLDER)
 """What both layouts hold alike."""
 Features = Callable[[np.ndarray], Tensor]
 """Samples at 16 kHz → the adapter's input."""
@@ -224,6 +228,8 @@ def open_own_parts(omni: MiniOmni, folder: Path, precision: Precision, device: t
         omni.adapter = adapter.eval()
     if config.ears == "whisper-base":
         omni.ears = Ears.open(dtype=precision.dtype, exact=not precision.fused, device=device)
+        if (folder / OWN_EARS).exists():
+            hear_from_drafts(omni.ears, load_ear_adapter(folder / OWN_EARS).to(device))
 
 
 def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:

@@ -3,16 +3,21 @@
 Plain is openai-whisper's own `transcribe` (float32, 30 s window, beam search of 5 at temperature 0, English). Ours is
 `model.ears.Ears` as the server runs it. The recordings are the texts of `training.voices` in voices of three
 families, clean and with pink noise 10 dB below the speech, and WAV files with their texts beside them (`x.txt`).
+With `--adapter`, two more: the trained ear adapter alone, which needs no decoder, and Whisper's decoder reading its
+draft; then the voices are those that the adapter never heard, too.
 
     python -m training.evaluate_ears                      # the table of docs/model-card.md
     python -m training.evaluate_ears --every 8 --json     # quicker, one JSON line
     python -m training.evaluate_ears --tail full --folder recordings
+    python -m training.evaluate_ears --adapter checkpoints/smol-omni/ear_adapter.safetensors
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +31,10 @@ import whisper
 from whisper.normalizers import EnglishTextNormalizer
 
 from model.audio import SAMPLE_RATE, read_wav
+from model.drafted_words import hear_from_drafts
+from model.ear_adapter import SpelledWords, load_ear_adapter
 from model.ears import Ears, HearingOptions, whisper_base
-from training.voices import FAMILIES, TEXTS, add_noise, speak
+from training.voices import FAMILIES, TEXTS, UNHEARD, add_noise, speak, speak_as
 
 NOISE_DB = 10.0
 Listener = Callable[[np.ndarray], str]
@@ -65,6 +72,26 @@ def recordings(every: int, folder: Path | None) -> Iterator[Recording]:
             yield Recording(f"{family}, {NOISE_DB:.0f} dB", TEXTS[index], add_noise(sound, NOISE_DB, index))
     for path in sorted(folder.glob("*.wav")) if folder else ():
         yield Recording(folder.name if folder else "", path.with_suffix(".txt").read_text(), read_wav(path).samples)
+
+
+def unheard_recordings(every: int) -> Iterator[Recording]:
+    """Every n-th text in a voice that no ear adapter is trained on, clean and noisy."""
+    for index in range(0, len(TEXTS), every):
+        sound = speak_as(UNHEARD[index % len(UNHEARD)], TEXTS[index])
+        yield Recording("unheard, clean", TEXTS[index], sound)
+        yield Recording(f"unheard, {NOISE_DB:.0f} dB", TEXTS[index], add_noise(sound, NOISE_DB, index))
+
+
+def adapter_listeners(path: Path, options: HearingOptions) -> dict[str, Listener]:
+    """The ear adapter of this file alone, and with Whisper's decoder reading its drafts."""
+    network = load_ear_adapter(path)
+    alone, drafted = Ears.open(options=options), Ears.open(options=options)
+    alone.quick = SpelledWords(network, least_log_probability=-math.inf)
+    hear_from_drafts(drafted, network)
+    return {
+        "adapter alone": lambda samples: alone.hear(samples).text,
+        "draft and verify": lambda samples: drafted.hear(samples).text,
+    }
 
 
 def plain_whisper() -> Listener:
@@ -111,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="take every n-th text only")
     parser.add_argument("--folder", type=Path, help="a folder of WAV files, each with its text in a .txt beside it")
+    parser.add_argument("--adapter", type=Path, help="a trained ear adapter to measure, too")
     parser.add_argument("--tail", default="", help="seconds of silence after what was said, or 'full' for 30 s in all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true", help="print one JSON line instead of a table")
@@ -121,7 +149,11 @@ def main() -> None:
         options = replace(options, tail_seconds=None if given.tail == "full" else float(given.tail))
     ears = Ears.open(options=options)
     listeners = {"Whisper base": plain_whisper(), "ours": lambda samples: ears.hear(samples).text}
-    scores = score(listeners, recordings(given.every, given.folder))
+    spoken = recordings(given.every, given.folder)
+    if given.adapter:
+        listeners |= adapter_listeners(given.adapter, options)
+        spoken = itertools.chain(unheard_recordings(given.every), spoken)
+    scores = score(listeners, spoken)
     rows = {group: {name: part.word_error_percent for name, part in by.items()} for group, by in scores.items()}
     whole = {name: joined(scores, name) for name in listeners}
     rows["all"] = {name: part.word_error_percent for name, part in whole.items()}

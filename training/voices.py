@@ -20,6 +20,14 @@ FLITE_VOICES = ("slt", "rms", "awb", "kal16")
 ESPEAK_VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb-scotland+m3", "en-us+m7", "en-gb+f2")
 HIBARI_SPEEDS = (1.0, 1.15, 0.9)
 FAMILIES = ("hibari", "flite", "espeak-ng")
+UNHEARD = (
+    "flite rms",
+    "festival kal_diphone",
+    "festival ked_diphone",
+    *(f"espeak-ng {voice}" for voice in ESPEAK_VOICES),
+    *(f"espeak-ng {voice}" for voice in ("en-gb-scotland+m5", "en-us+f4", "en-gb+klatt2", "en-us+Mario", "en-us+max")),
+)
+"""Voices that no ear adapter is trained on, to measure it by: `speak_as`."""
 
 TEXTS = (
     "What is the capital of France?",
@@ -80,11 +88,11 @@ def _hibari():  # type: ignore[no-untyped-def]
     return Hibari(threads=1)
 
 
-def _run(command: list[str]) -> np.ndarray:
-    """The sound that a speech program writes as WAV to its standard output, at 16 kHz."""
+def run_program(command: list[str], text: str | None = None) -> np.ndarray:
+    """The sound that a speech program makes of its input and writes as WAV to its standard output, at 16 kHz."""
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(f"{command[0]} is not installed; run: apt install {command[0]}")
-    wav = subprocess.run(command, check=True, capture_output=True).stdout
+    wav = subprocess.run(command, check=True, capture_output=True, input=None if text is None else text.encode()).stdout
     # streamed WAV headers promise more bytes than follow: read the raw samples after the header
     with soundfile.SoundFile(io.BytesIO(wav)) as header:
         rate = header.samplerate
@@ -98,19 +106,36 @@ def speak(family: str, text: str, variant: int = 0) -> np.ndarray:
         speed = HIBARI_SPEEDS[variant % len(HIBARI_SPEEDS)]
         sound = resample(to_mono(_hibari()(text, seed=0, speed=speed)), 24_000)
     elif family == "flite":
-        sound = _run(["flite", "-voice", FLITE_VOICES[variant % len(FLITE_VOICES)], "-t", text, "-o", "/dev/stdout"])
+        voice = FLITE_VOICES[variant % len(FLITE_VOICES)]
+        sound = run_program(["flite", "-voice", voice, "-t", text, "-o", "/dev/stdout"])
     elif family == "espeak-ng":
-        sound = _run(["espeak-ng", "-v", ESPEAK_VOICES[variant % len(ESPEAK_VOICES)], "--stdout", text])
+        sound = run_program(["espeak-ng", "-v", ESPEAK_VOICES[variant % len(ESPEAK_VOICES)], "--stdout", text])
     else:
         raise ValueError(f"there is no voice family {family!r}; choose one of {', '.join(FAMILIES)}")
+    return _framed(sound)
+
+
+def speak_as(voice: str, text: str) -> np.ndarray:
+    """The text in one voice, "engine voice" as in `UNHEARD`; as `speak` in all else."""
+    engine, name = voice.split(" ", 1)
+    if engine == "flite":
+        return _framed(run_program(["flite", "-voice", name, "-t", text, "-o", "/dev/stdout"]))
+    if engine == "espeak-ng":
+        return _framed(run_program(["espeak-ng", "-v", name, "--stdout", text]))
+    if engine == "festival":
+        return _framed(run_program(["text2wave", "-eval", f"(voice_{name})"], text))
+    raise ValueError(f"there is no engine {engine!r}; choose flite, espeak-ng or festival")
+
+
+def _framed(sound: np.ndarray) -> np.ndarray:
     sound = sound / max(1e-6, float(np.abs(sound).max())) * 0.5
     return np.pad(sound, (SAMPLE_RATE // 5, SAMPLE_RATE * 3 // 10)).astype(np.float32)
 
 
-def pink_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise whose power falls with frequency, as a room's does; unit deviation."""
+def coloured_noise(samples: int, rng: np.random.Generator, slope: float = 1.0) -> np.ndarray:
+    """Noise of unit deviation whose power falls with frequency to the power `slope`: 0 white, 1 pink as a room's."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
-    spectrum /= np.sqrt(np.maximum(1, np.arange(len(spectrum))))
+    spectrum /= np.maximum(1, np.arange(len(spectrum))) ** (slope / 2)
     noise = np.fft.irfft(spectrum, samples)
     return (noise / noise.std()).astype(np.float32)
 
@@ -120,5 +145,5 @@ def add_noise(sound: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
     pieces = sound[: len(sound) // 320 * 320].reshape(-1, 320)
     power = np.square(pieces).mean(1)
     speech = float(power[power >= np.median(power)].mean())
-    noise = pink_noise(len(sound), np.random.default_rng(seed))
+    noise = coloured_noise(len(sound), np.random.default_rng(seed))
     return (sound + noise * np.sqrt(speech / 10 ** (snr_db / 10))).astype(np.float32)

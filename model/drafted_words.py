@@ -1,0 +1,129 @@
+"""Hearing from a draft: the trained ear adapter spells, Whisper's decoder reads the whole draft in one pass.
+
+What the decoder would have said itself is kept; at its first objection its own token is put in, the rest of the draft
+is lined up behind it, and another pass begins there (speculative decoding, with the ear adapter as the small model).
+The words are those of Whisper's greedy search, in a few passes instead of one for every token. Because it reads and
+does not wander, a short tail of silence is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+import torch
+from torch import Tensor
+from whisper.utils import compression_ratio
+
+from model.cancellation import give_up_if_unwanted
+from model.ear_adapter import EarNetwork
+from model.ears import Ears, Hearing, WhisperWords
+from model.transcriber import Transcriber, Transcript
+
+_LOOK_AHEAD = 6
+"""Tokens of the draft among which the decoder's own is looked for."""
+_ALIKE = 0.4
+"""Share of letters in common from which a word of the draft is taken for a misspelling of the decoder's."""
+
+
+class DraftReader:
+    """Whisper's greedy words for encoder states, found by reading a draft of them."""
+
+    def __init__(self, transcriber: Transcriber) -> None:
+        self.transcriber = transcriber
+        self.passes = 0
+        """Of the last reading."""
+
+    @torch.inference_mode()
+    def __call__(self, states: Tensor, draft: str, max_tokens: int = 224) -> Transcript:
+        """States (T, width) and what they may say → what the decoder says, of at most `max_tokens` tokens."""
+        by = self.transcriber
+        decoder, end = by.decoder, by.tokenizer.eot
+        start = len(by.prompt)
+        max_tokens = min(max_tokens, decoder.positions.shape[0] - start - 1)
+        crosses = decoder.cross_cache(states)
+        own = decoder.self_cache(1, start + max_tokens + 1)
+        rest = by.tokenizer.encode(f" {draft}")[:max_tokens] if draft else []
+        said: list[int] = []
+        total, no_speech, self.passes = 0.0, 0.0, 0
+        unread = list(by.prompt)  # tokens that are settled but not yet in the cache
+        while True:
+            give_up_if_unwanted()
+            self.passes += 1
+            at = start + len(said) - len(unread) if said else 0
+            tokens = torch.tensor([unread + rest], device=decoder.device)
+            hidden = decoder(tokens, at, own, crosses)[0]
+            logits = decoder.logits(hidden[len(unread) - 1 :])
+            if not said:
+                no_speech = self._no_speech(hidden)
+            logits[0] += by.suppressed if said else by.suppressed_first
+            logits[1:] += by.suppressed
+            likelihoods, wanted = logits.log_softmax(-1).max(-1)
+            agreed = 0
+            while agreed < len(rest) and wanted[agreed] == rest[agreed]:
+                agreed += 1
+            said += rest[:agreed]
+            total += float(likelihoods[: agreed + 1].sum())
+            token = int(wanted[agreed])
+            if token == end or len(said) + 1 >= max_tokens:
+                break
+            said.append(token)
+            unread = [token]
+            rest = self._line_up(rest[agreed:], token)[: max_tokens - len(said) - 1]
+        text = by.tokenizer.decode([one for one in said if one < end]).strip()
+        average = total / (len(said) + 1)
+        ratio = compression_ratio(text) if text else 0.0
+        return Transcript(text, tuple(said), average, no_speech, ratio, token == end)
+
+    def _no_speech(self, hidden: Tensor) -> float:
+        """Its probability, from the hidden states (n, width) of the prompt."""
+        by = self.transcriber
+        assert by.tokenizer.no_speech is not None
+        sot = by.prompt.index(by.tokenizer.sot)
+        return float(by.decoder.logits(hidden[sot : sot + 1])[0].softmax(-1)[by.tokenizer.no_speech])
+
+    def _line_up(self, rest: list[int], token: int) -> list[int]:
+        """What of the draft follows the token that the decoder wanted instead of `rest[0]`."""
+        if token in rest[:_LOOK_AHEAD]:
+            return rest[rest.index(token) + 1 :]
+        if not rest:
+            return []
+        piece = self.transcriber.tokenizer.decode
+        wanted, words = piece([token]), [piece([one]) for one in rest]
+        begins = [index for index, word in enumerate(words) if word.startswith(" ")]
+        after = next((index for index in begins if index > 0), len(rest))
+        if wanted.startswith(" ") != words[0].startswith(" "):
+            # a mark or the end of a word that the draft lacks; or a word where the draft goes on with the last one
+            return rest if words[0].startswith(" ") else rest[after:]
+        alike = SequenceMatcher(None, wanted.lower(), "".join(words[:after]).lower()).ratio()
+        return rest[after:] if alike > _ALIKE or not wanted.startswith(" ") else rest
+
+
+class DraftedWords:
+    """`model.ears.EarAdapter`: the network's draft as Whisper's decoder reads it.
+
+    Words below `least_log_probability` on average are doubtful: whoever has more time listens again.
+    """
+
+    def __init__(self, network: EarNetwork | None, words: WhisperWords, least_log_probability: float = -0.3) -> None:
+        self.network = network
+        self.words = words
+        self.reader = DraftReader(words.transcriber)
+        self.least_log_probability = least_log_probability
+
+    def hear(self, states: Tensor, seconds: float) -> Hearing:
+        """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
+        draft = self.network.spell(states.float()).text if self.network else ""
+        limit = 12 + round(self.words.options.tokens_per_second * seconds)
+        hearing = self.words.judge(self.reader(states, draft, limit))
+        unsure = hearing.no_speech or hearing.average_log_probability < self.least_log_probability
+        return replace(hearing, doubtful=hearing.doubtful or unsure)
+
+
+def hear_from_drafts(ears: Ears, network: EarNetwork | None) -> None:
+    """Let these ears ask the network first, and search for words only where its draft does not hold.
+
+    Without a network the decoder reads no draft and writes its likeliest words one by one.
+    """
+    assert isinstance(ears.adapter, WhisperWords)
+    ears.quick = DraftedWords(network, ears.adapter)
