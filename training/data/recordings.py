@@ -42,7 +42,8 @@ SHARD_ROWS = 250
 
 def tighten(samples: np.ndarray) -> np.ndarray:
     """Silence at the ends cut to 50 ms, and between words to half a second."""
-    margin, pieces, before = 2 * DURATION_UNIT_SAMPLES, [], 0
+    margin, before = 2 * DURATION_UNIT_SAMPLES, 0
+    pieces: list[np.ndarray] = []
     for start, stop in librosa.effects.split(samples, top_db=SILENT_BELOW_DB):
         pause = min(start - before, LONGEST_PAUSE if pieces else margin)
         pieces += [samples[start - pause : start], samples[start:stop]]
