@@ -12,10 +12,8 @@ polishes the decoder, so codes made in between stay valid.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import random
-import time
 from pathlib import Path
 
 import librosa
@@ -28,6 +26,7 @@ from torch import Tensor, nn
 from model.convnext import ConvNeXt
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, STRIDES, Mouth, MouthConfig
 from training.data.shards import audio_shards
+from training.loop import Curves, Kept, Run, Schedule, descend, save_state
 
 LATENT_HOP = SAMPLES_PER_FRAME // STRIDES[0]
 CROP = 8 * SAMPLES_PER_FRAME
@@ -252,12 +251,14 @@ class Crops:
         return torch.from_numpy(out)
 
 
-def save(path: Path, codec: Codec, step: int, discriminator: Discriminator | None = None) -> None:
-    state = {"codec": codec.state_dict(), "ema": [ema.state() for ema in codec.ema], "step": step}
+def save(
+    path: Path, codec: Codec, step: int, discriminator: Discriminator | None = None, run: Kept | None = None
+) -> None:
+    """Write a run's checkpoint; `run` is its schedule while it is under way."""
+    state = {"codec": codec.state_dict(), "ema": [ema.state() for ema in codec.ema], "step": step, "run": run}
     if discriminator:
         state["discriminator"] = discriminator.state_dict()
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    save_state(path, state)
 
 
 def load_codec(path: Path) -> tuple[Codec, int]:
@@ -276,6 +277,8 @@ Values = dict[str, Tensor]
 class Reconstruction:
     """First phase: encoder, books and mouth learn together from what the mouth gives back."""
 
+    NAMES = ("mel", "commitment")
+
     def __init__(self, codec: Codec, crops: Crops) -> None:
         self.codec, self.crops, self.mel = codec, crops, MelLoss()
 
@@ -290,6 +293,8 @@ class Reconstruction:
 
 class Polish:
     """Second phase: the codes stay as they are, a discriminator teaches the decoder what real speech looks like."""
+
+    NAMES = ("mel", "judged", "fooled", "matched")
 
     def __init__(self, codec: Codec, learned: dict[str, Tensor] | None = None) -> None:
         codec.encoder.requires_grad_(False)
@@ -360,45 +365,37 @@ def main() -> None:
     codec, step = load_codec(options.out) if options.out.exists() else (Codec(MouthConfig()), 0)
     codec.train()
     crops, held_out = Crops(options.speech, options.shards), Crops(options.speech, 1, held_out=True)
-    learned = torch.load(options.out, weights_only=True).get("discriminator") if options.out.exists() else None
-    phase = Polish(codec, learned) if options.adversarial else Reconstruction(codec, crops)
+    state = torch.load(options.out, weights_only=True) if options.out.exists() else {}
+    phase = Polish(codec, state.get("discriminator")) if options.adversarial else Reconstruction(codec, crops)
     discriminator = phase.discriminator if isinstance(phase, Polish) else None
     trained = [p for p in codec.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, options.rate, betas=(0.8, 0.98), weight_decay=1e-3)
+    run = Run(Schedule(options.rate, floor=0.05, minutes=options.minutes), optimizer, step, state.get("run"))
+    books = ("perplexity_1", "perplexity_2", "perplexity_3")
+    log = options.out.with_suffix(".polish.csv" if options.adversarial else ".csv")
+    curves = Curves(log, ("step", "seconds", *phase.NAMES, *books), step)
     usage = [torch.zeros(codec.mouth.config.codebook_size) for _ in STRIDES]
-    started, first = time.time(), step
     running: dict[str, float] = {}
-    with options.out.with_suffix(".csv").open("a", newline="") as file:
-        log = csv.writer(file)
-        while (elapsed := time.time() - started) < options.minutes * 60:
-            progress = elapsed / (options.minutes * 60)
-            warm = min(1.0, (step - first + 1) / 100)
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * warm * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * progress)))
-            loss, codes, values = phase(crops.batch(options.rows), step)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            step += 1
-            for book, index in zip(usage, codes, strict=False):
-                book.mul_(0.98).add_(torch.bincount(index.flatten(), minlength=len(book)).float())
-            for name, value in values.items():
-                running[name] = 0.95 * running.get(name, float(value)) + 0.05 * float(value)
-            if step % 50 == 0:
-                shown = {name: round(value, 3) for name, value in running.items()}
-                perplexities = [round(perplexity(u)) for u in usage] if codes else []
-                print(f"step {step}, {elapsed:.0f} s, {shown}, perplexity {perplexities}", flush=True)
-                log.writerow([step, round(elapsed), *shown.values(), *perplexities])
-                file.flush()
-            if step % 300 == 0:
-                save(options.out, codec, step, discriminator)
-                crops.refresh()
-                held_out.refresh()
-                if held_out.audio:
-                    print(f"step {step}, held-out mel {held_out_mel(codec, held_out, phase.mel):.4f}", flush=True)
-    save(options.out, codec, step, discriminator)
-    print(f"done, {step} steps")
+    for step in run:
+        loss, codes, values = phase(crops.batch(options.rows), step - 1)
+        descend(loss, optimizer, trained)
+        for book, index in zip(usage, codes, strict=False):
+            book.mul_(0.98).add_(torch.bincount(index.flatten(), minlength=len(book)).float())
+        for name, value in values.items():
+            running[name] = 0.95 * running.get(name, float(value)) + 0.05 * float(value)
+        if step % 50 == 0:
+            shown = {name: round(value, 3) for name, value in running.items()}
+            perplexities = [perplexity(u) if codes else math.nan for u in usage]
+            run.say(f"{shown}, perplexity {[round(p) for p in perplexities if codes]}")
+            curves.add(step, round(run.seconds), *(running[name] for name in phase.NAMES), *perplexities)
+        if step % 300 == 0:
+            save(options.out, codec, step, discriminator, run.state())
+            crops.refresh()
+            held_out.refresh()
+            if held_out.audio:
+                run.say(f"held-out mel {held_out_mel(codec, held_out, phase.mel):.4f}")
+    save(options.out, codec, run.step, discriminator)
+    run.say("done")
 
 
 if __name__ == "__main__":
