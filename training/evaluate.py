@@ -225,9 +225,9 @@ def evaluate(
     if out is not None:
         keep(spoken, out)
     judge_language(told, omni, folder, source, max(2, answers // 10))
-    if omni.ears is not None or omni.features is not None:
+    if ears_every and (omni.ears is not None or omni.features is not None):
         judge_ears(told, omni, voice, ears_every)
-    told.add("trained parts on disk", f"{disk_megabytes(folder):.1f} MB", NOTHING, "≤ 40 MB")
+    told.add("trained parts on disk", f"{disk_megabytes(folder, omni.config):.1f} MB", NOTHING, "≤ 40 MB")
     told.minutes = (time.monotonic() - begun) / 60
     return told
 
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=200, help="questions and words; the other measures follow it")
     parser.add_argument("--body", help="folder or hub id of the original body, for a grafted checkpoint")
     parser.add_argument("--texts", type=Path, nargs="+", default=[TEXTS], help="all texts that it was trained on")
-    parser.add_argument("--ears-every", type=int, default=8, help="every n-th spoken question of training.voices")
+    parser.add_argument("--ears-every", type=int, default=8, help="every n-th question of training.voices; 0: none")
     parser.add_argument("--write", type=Path, help="document to put the table into, a picture in images/ beside it")
     parser.add_argument("--out", type=Path, help="folder for the recordings and what was heard of them")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line as well")

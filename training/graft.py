@@ -26,7 +26,7 @@ from model.config import OmniConfig
 from model.network import OmniNetwork, layer_kinds, sliding_window
 from model.omni import MiniOmni
 from model.vocabulary import AUDIO_LAYERS, STREAMS, Vocabulary
-from training.graft_body import Body, GraftError, body_fields, open_body
+from training.graft_body import Body, GraftError, body_fields, open_body, short
 from training.graft_parts import ears_width, mouth_config, write_ears, write_mouth
 
 Route = Literal["body", "tts_adapter"]
@@ -173,8 +173,14 @@ def graft(
     width = ears_width(ears, route)
     config = graft_config(body, route, sizes, codes, post_adapter_layers)
     config = replace(config, ears="whisper-base" if ears == "whisper-base" else "whisper-small", ears_width=width)
-    network = make_network(body, config)
-    check_same(body, network)
+    try:
+        network = make_network(body, config)
+        check_same(body, network)
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise GraftError(
+            f"{config.body['model_type']} models do not run over the server's cache ({short(error)}); "
+            "choose another body"
+        ) from error
     out.mkdir(parents=True, exist_ok=True)
     write_ears(ears, out)
     save(MiniOmni(config, network, body.tokenizer), out)

@@ -20,7 +20,7 @@ from hibari import Hibari
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from model.checkpoint import TOKENIZER, own_network, read_config
+from model.checkpoint import OWN_NETWORK, TOKENIZER, own_network, read_config
 from model.checkpoint_files import read_tokenizer
 from model.config import OmniConfig
 from model.mouth import SnacDecoder
@@ -230,7 +230,7 @@ def first_sounds(omni: MiniOmni, spoken: Sequence[Recording], voice: Hibari) -> 
     return found
 
 
-def disk_megabytes(folder: Path) -> float:
-    """Weights that were trained: all in the folder but what only training reads and what is the body's own."""
-    files = [file for file in folder.glob("*.safetensors") if file.name != "network.safetensors"]
+def disk_megabytes(folder: Path, config: OmniConfig) -> float:
+    """Weights that were trained: what only training reads is not counted, nor a body that is its own as before."""
+    files = [file for file in folder.glob("*.safetensors") if file.name != OWN_NETWORK or config.audio_route == "body"]
     return sum(file.stat().st_size for file in files) / 1e6

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from snac import SNAC
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
@@ -95,6 +96,10 @@ FAMILIES = {
     "mixtral": Family("mixtral", CHATML, None, ("<|im_end|>",), False, {
         "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None,
     }),
+    "granite": Family("granite", CHATML, None, ("<|im_end|>",), True, {
+        "embedding_multiplier": 3.0, "logits_scaling": 4.0, "residual_multiplier": 0.7, "attention_multiplier": 0.3,
+    }),
+    "cohere2": Family("cohere2", CHATML, None, ("<|im_end|>",), True, {"logit_scale": 0.25, "sliding_window": 12}),
 }  # fmt: skip
 SMALL = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -312,6 +317,14 @@ def test_what_cannot_be_grafted_is_told_and_what_to_do(tmp_path: Path, bodies: d
     with pytest.raises(GraftError, match="no chat template"):
         graft(open_body(str(base)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_body_in_half_precision_stays_in_it(tmp_path: Path) -> None:
+    folder = write_body(tmp_path / "body", FAMILIES["gemma3"])
+    body = open_body(str(folder))
+    body.model.to(torch.bfloat16).save_pretrained(folder)
+    graft(open_body(str(folder)), tmp_path / "out", route="body")
+    assert {t.dtype for t in load_file(tmp_path / "out" / "network.safetensors").values()} == {torch.bfloat16}
 
 
 def test_a_body_that_the_cache_cannot_serve_is_refused(tmp_path: Path) -> None:
