@@ -25,6 +25,9 @@ _LOOK_AHEAD = 6
 _ALIKE = 0.4
 """Share of letters in common from which a word of the draft is taken for a misspelling of the decoder's."""
 
+_WORDS_ASTRAY = 2
+"""From so many words on, and one more for every eight, draft and reading are no longer of one length."""
+
 
 class DraftReader:
     """Whisper's greedy words for encoder states, found by reading a draft of them."""
@@ -102,10 +105,11 @@ class DraftReader:
 class DraftedWords:
     """`model.ears.EarAdapter`: the network's draft as Whisper's decoder reads it.
 
-    Words below `least_log_probability` on average are doubtful: whoever has more time listens again.
+    Doubtful are words below `least_log_probability` on average, and more or fewer words than the draft has: with a
+    short tail the decoder at times ends too soon or begins again, and is sure of it. Whoever has time listens again.
     """
 
-    def __init__(self, network: EarNetwork | None, words: WhisperWords, least_log_probability: float = -0.3) -> None:
+    def __init__(self, network: EarNetwork, words: WhisperWords, least_log_probability: float = -0.3) -> None:
         self.network = network
         self.words = words
         self.reader = DraftReader(words.transcriber)
@@ -113,17 +117,16 @@ class DraftedWords:
 
     def hear(self, states: Tensor, seconds: float) -> Hearing:
         """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
-        draft = self.network.spell(states.float()).text if self.network else ""
+        draft = self.network.spell(states.float()).text
         limit = 12 + round(self.words.options.tokens_per_second * seconds)
         hearing = self.words.judge(self.reader(states, draft, limit))
         unsure = hearing.no_speech or hearing.average_log_probability < self.least_log_probability
+        words = len(draft.split())
+        unsure = unsure or abs(len(hearing.text.split()) - words) >= _WORDS_ASTRAY + words // 8
         return replace(hearing, doubtful=hearing.doubtful or unsure)
 
 
-def hear_from_drafts(ears: Ears, network: EarNetwork | None) -> None:
-    """Let these ears ask the network first, and search for words only where its draft does not hold.
-
-    Without a network the decoder reads no draft and writes its likeliest words one by one.
-    """
+def hear_from_drafts(ears: Ears, network: EarNetwork) -> None:
+    """Let these ears ask the network first, and search for words only where its draft does not hold."""
     assert isinstance(ears.adapter, WhisperWords)
     ears.quick = DraftedWords(network, ears.adapter)

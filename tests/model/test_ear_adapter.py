@@ -109,6 +109,19 @@ def test_a_right_draft_is_read_in_one_pass(whisper_words: WhisperWords, states: 
     assert reader.passes > 10
 
 
+@pytest.mark.parametrize(("draft", "doubtful"), [(" And then we all went home", True), ("", False)])
+def test_a_reading_of_another_length_than_the_draft_is_doubtful(
+    whisper_words: WhisperWords, states: Tensor, draft: str, doubtful: bool
+) -> None:
+    class Told(EarNetwork):
+        def spell(self, states: Tensor) -> Spelled:
+            return Spelled(QUESTION + draft, -0.1)
+
+    heard = DraftedWords(Told(), whisper_words).hear(states, 3.0)
+    assert heard.text == QUESTION
+    assert heard.doubtful == doubtful
+
+
 def test_a_reading_ends_at_the_limit(whisper_words: WhisperWords, states: Tensor) -> None:
     said = DraftReader(whisper_words.transcriber)(states, QUESTION, 5)
     assert len(said.tokens) <= 5
@@ -119,13 +132,13 @@ def test_what_is_unsure_is_heard_again_as_before(ears: Ears, whisper_words: Whis
     sound = speak("flite", QUESTION, 2)
     before = ears.hear(sound)
     doubting = Ears(ears.encoder, ears.adapter)
-    doubting.quick = DraftedWords(None, whisper_words, least_log_probability=0.0)
+    doubting.quick = DraftedWords(EarNetwork(), whisper_words, least_log_probability=0.0)
     assert doubting.hear(sound) == before
 
 
 def test_noise_alone_is_not_answered(ears: Ears) -> None:
     drafted = Ears(ears.encoder, ears.adapter, replace(ears.options))
-    hear_from_drafts(drafted, None)
+    hear_from_drafts(drafted, EarNetwork())
     noise = np.random.default_rng(0).normal(0, 0.01, 24_000).astype(np.float32)
     assert drafted.hear(noise).no_speech == ears.hear(noise).no_speech
 
