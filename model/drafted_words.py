@@ -109,7 +109,7 @@ class DraftedWords:
     short tail the decoder at times ends too soon or begins again, and is sure of it. Whoever has time listens again.
     """
 
-    def __init__(self, network: EarNetwork, words: WhisperWords, least_log_probability: float = -0.3) -> None:
+    def __init__(self, network: EarNetwork, words: WhisperWords, least_log_probability: float = -0.25) -> None:
         self.network = network
         self.words = words
         self.reader = DraftReader(words.transcriber)
