@@ -248,6 +248,8 @@ class AdapterAnswer(Answer):
         super().__init__(**shared)  # type: ignore[arg-type]
         self._end, self._embed = end, embed
         self.speech_slot = speech_slot
+        self.speech_ended = False
+        """No more is spoken: a limit was reached."""
         self.step = 0
         self._pad = pad
         self.previous = torch.full((AUDIO_LAYERS,), pad)
@@ -290,13 +292,15 @@ class AdapterAnswer(Answer):
             self._drop(row)
         if self.planner is not None:
             self.planner.finish()
-        if self.planner is None or self.planner.frames == 0:
+        if self.planner is None or self.planner.frames == 0 or self.speech_ended:
             self.finish()
 
     @property
     def ready_to_speak(self) -> bool:
         """The next decoder step can run."""
-        return self.planner is not None and not self.done and self.step < self.planner.available
+        if self.planner is None or self.done or self.speech_ended:
+            return False
+        return self.step < self.planner.available
 
     def after_speech(self, tokens: Tensor) -> None:
         """Take the seven tokens (7,) of this step; layers without a frame are padded."""
@@ -314,8 +318,9 @@ class AdapterAnswer(Answer):
         if frames is not None and self.step >= frames + DELAY:
             self.finish()
         elif self.step >= self.max_steps:
-            self.limited = True
-            self.finish()
+            self.limited = self.speech_ended = True
+            if self.text_ended:  # else what is being written comes to its end
+                self.finish()
 
     @property
     def seconds(self) -> float:

@@ -213,7 +213,7 @@ class Engine:
 
     @staticmethod
     def _rests_from_writing(answer: Answer) -> bool:
-        if not isinstance(answer, AdapterAnswer) or answer.planner is None:
+        if not isinstance(answer, AdapterAnswer) or answer.planner is None or answer.speech_ended:
             return False
         return pacing.speaks_before_writing(answer, answer.planner.backlog)
 

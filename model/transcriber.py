@@ -177,9 +177,12 @@ class Transcriber:
             give_up_if_unwanted()
             if search.advance(log_probabilities) or step + 1 == max_tokens:
                 break
-            for cache in own:
-                cache.copy_(cache[:, search.sources])
-            hidden = self.decoder(self._column(search.last), len(self.prompt) + step, own, crosses)
+            filled = len(self.prompt) + step
+            if search.sources != list(range(len(search.sources))):
+                for cache in own:
+                    cache[:, : len(search.sources), :, :filled] = cache[:, search.sources, :, :filled]
+            rows = [cache[:, : len(search.sources)] for cache in own]
+            hidden = self.decoder(self._column(search.last), filled, rows, crosses)
             log_probabilities = (self.decoder.logits(hidden[:, -1]) + self.suppressed).log_softmax(-1)
         tokens, average, complete = search.best()
         text = self.tokenizer.decode([token for token in tokens if token < self.tokenizer.eot]).strip()

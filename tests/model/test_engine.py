@@ -80,8 +80,8 @@ class Tap(Engine):
         super().__init__(omni, max_slots, window=128)
         self.begun: list[Answer] = []
 
-    def _begin(self, prepared: Prepared, rows: int) -> Answer:
-        answer = super()._begin(prepared, rows)
+    def _begin(self, prepared: Prepared) -> Answer:
+        answer = super()._begin(prepared)
         self.begun.append(answer)
         return answer
 

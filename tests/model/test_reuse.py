@@ -105,7 +105,7 @@ def test_a_speech_step_that_breaks_ends_one_answer(embedded: MiniOmni, monkeypat
         return step(conditions, previous, positions, slots, cache)
 
     monkeypatch.setattr(adapter, "step", stumble)
-    request = Request(text="Good morning!", max_tokens=10, max_seconds=0.5)
+    request = Request(text="Good morning!", max_tokens=24, max_seconds=2)
     both = [Prepared(request, Task.T1A2, question=request.text)] * 2
     told = run(Engine(embedded, max_slots=2), {0: both})
     assert isinstance(told[1][-1], Done)
