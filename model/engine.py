@@ -49,7 +49,8 @@ class Engine:
     def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
         self.omni = omni
         self.max_slots, self.max_queue = max_slots, max_queue
-        self.window = window or (omni.config.window if omni.config.audio_route == "body" else EMBEDDED_WINDOW)
+        longest = omni.config.window if omni.config.audio_route == "body" else min(EMBEDDED_WINDOW, omni.config.window)
+        self.window = window or longest
         rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
         self._rows = RowPool(omni.network, rows, self.window)
         self.prefilled = 0
