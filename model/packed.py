@@ -37,14 +37,14 @@ class Projection:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, weights: WeightFormat = "plain") -> None:
         self.bias = bias
-        self.shape = weight.shape
-        exact = weight.detach().float()
         if weights == "float16":
-            kept = exact.cpu().contiguous().half().float()  # what it rounds to, said openly: FBGEMM warns of it else
+            # what it rounds to, said openly: FBGEMM warns of it else
+            kept = weight.detach().cpu().contiguous().half().float()
             self._packed = torch.ops.quantized.linear_prepack_fp16(kept, None)
             self.nbytes = 2 * weight.numel()
             self._multiply = self._multiply_float16
         elif weights == "int8":
+            exact = weight.detach().float()
             scale = exact.abs().amax(1).clamp(min=1e-8) / 127
             self._weight = (exact / scale[:, None]).round().to(torch.int8).contiguous()
             self._scale = scale.to(torch.bfloat16)

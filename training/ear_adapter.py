@@ -24,7 +24,8 @@ from torch import Tensor
 from whisper.normalizers import EnglishTextNormalizer
 
 from model.ear_adapter import LETTERS, SIGNS, STATES_A_STEP, EarNetwork, save_ear_adapter
-from training.data.questions import Encoder, Utterance, read_utterances, utterance_shards, write_utterances
+from training.data.questions import Encoder, Utterance, read_utterances, write_utterances
+from training.data.shards import shard_paths
 from training.loop import Average, Curves, Run, Schedule, descend, mixed_precision, save_state
 from training.voices import TEXTS, UNHEARD, add_noise, speak_as
 
@@ -64,7 +65,7 @@ class Utterances:
         self._rng = np.random.default_rng()
 
     def refresh(self) -> None:
-        for path in utterance_shards(self.folder):
+        for path in shard_paths(self.folder):
             if path not in self._seen:
                 self._seen.add(path)
                 self.rows += [row for row in read_utterances(path) if len(row.states) > len(row.text) * 1.1]

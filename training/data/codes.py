@@ -19,7 +19,7 @@ import torch
 from model.mouth import books_to_frames
 from model.timeline import DURATION_UNIT_SAMPLES
 from training.codec import Codec, load_codec
-from training.data.shards import Recording, read_shard
+from training.data.shards import Recording, read_shard, save_arrays
 
 FIRST_SILENCE_UNITS = 2
 
@@ -60,9 +60,8 @@ def encode(codec: Codec, recordings: list[Recording], rows: int = 8) -> list[Spo
 
 
 def write_codes(path: Path, spoken: list[Spoken]) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
+    save_arrays(
+        path,
         texts=np.array([s.text for s in spoken]),
         phonemes=np.concatenate([s.phonemes for s in spoken]),
         durations=np.concatenate([s.durations for s in spoken]),
@@ -70,7 +69,6 @@ def write_codes(path: Path, spoken: list[Spoken]) -> None:
         frames=np.concatenate([s.frames for s in spoken]),
         frame_lengths=np.array([len(s.frames) for s in spoken]),
     )
-    temporary.replace(path)
 
 
 def read_codes(path: Path) -> list[Spoken]:

@@ -25,6 +25,7 @@ from model.ears import StateEncoder, whisper_base
 from model.packed import quick_dtype
 from training.data.question_texts import Questions
 from training.data.question_voices import Samples, Voices, microphone
+from training.data.shards import save_arrays
 
 STATES_STEP = 4
 """The adapter reads 80 ms at once at its coarsest."""
@@ -53,25 +54,18 @@ class Encoder:
 
 
 def write_utterances(path: Path, utterances: list[Utterance]) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
+    save_arrays(
+        path,
         texts=np.array([u.text for u in utterances]),
         states=np.concatenate([u.states for u in utterances]),
         lengths=np.array([len(u.states) for u in utterances]),
     )
-    temporary.replace(path)
 
 
 def read_utterances(path: Path) -> list[Utterance]:
     with np.load(path) as shard:
         states = np.split(shard["states"], np.cumsum(shard["lengths"])[:-1])
         return [Utterance(*pair) for pair in zip(shard["texts"].tolist(), states, strict=True)]
-
-
-def utterance_shards(folder: Path) -> list[Path]:
-    """The shards to train on that are whole."""
-    return [path for path in sorted(folder.glob("train-*.npz")) if not path.name.endswith(".tmp.npz")]
 
 
 def utterances(texts: Path, seed: int) -> Iterator[Utterance]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.shards import shard_paths
+from training.data.shards import save_arrays, shard_paths
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,14 @@ def write_row_shard(path: Path, rows: Sequence[Row]) -> None:
     states, state_lengths = _joined([row.states for row in rows], np.dtype(np.float16))
     codes, code_lengths = _joined([row.codes for row in rows], np.dtype(np.int16))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
+    save_arrays(
+        path,
         texts=np.frombuffer(texts, np.uint8),
         states=states,
         state_lengths=state_lengths,
         codes=codes,
         code_lengths=code_lengths,
     )
-    temporary.replace(path)
 
 
 def _joined(parts: Sequence[np.ndarray | None], kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:

@@ -23,10 +23,16 @@ class Recording:
     durations: np.ndarray  # (n,) int16, units of 25 ms
 
 
-def write_shard(path: Path, recordings: list[Recording]) -> None:
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """`np.savez`, so that a shard is whole or not there: written beside it, then renamed."""
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
+
+
+def write_shard(path: Path, recordings: list[Recording]) -> None:
+    save_arrays(
+        path,
         texts=np.array([r.text for r in recordings]),
         audio=np.concatenate([r.audio for r in recordings]),
         audio_lengths=np.array([len(r.audio) for r in recordings]),
@@ -34,7 +40,6 @@ def write_shard(path: Path, recordings: list[Recording]) -> None:
         durations=np.concatenate([r.durations for r in recordings]),
         phoneme_lengths=np.array([len(r.phonemes) for r in recordings]),
     )
-    temporary.replace(path)
 
 
 def read_shard(path: Path) -> list[Recording]:
