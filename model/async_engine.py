@@ -59,7 +59,7 @@ class AsyncEngine:
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._listeners: dict[int, _Listener] = {}
         self._thread: threading.Thread | None = None
-        self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
+        self._ears: ThreadPoolExecutor | None = None
         self._open_answers: set[_Listener] = set()
         self._cores = 1
         self._hearing = False
@@ -88,7 +88,8 @@ class AsyncEngine:
             listener.events.put_nowait(_stopped())
         if self._engine is not None:
             self._engine.cancel_all()
-        self._ears.shutdown(wait=False, cancel_futures=True)
+        if self._ears is not None:
+            self._ears.shutdown(wait=False, cancel_futures=True)
 
     @property
     def active(self) -> int:

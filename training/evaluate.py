@@ -15,25 +15,24 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import soundfile
 import torch
 from hibari import Hibari
 
 from model.checkpoint import EMBEDDED, CheckpointError, find
-from model.mouth import SAMPLE_RATE
 from model.omni import MiniOmni
 from training.coder import open_coder
 from training.evaluate_ears import NOISE_DB, joined, plain_whisper, recordings, score
 from training.flaws import Estimate, bootstrap, mean, median, ratio
+from training.kept import Kept, KeptError, Spoken, fingerprint
 from training.likeness import draw
 from training.listen import Judge
 from training.measures import (
-    Spoken,
     disk_megabytes,
     exact,
     first_sounds,
@@ -115,9 +114,10 @@ def judge_voice(
     voice: Hibari,
     texts: Sequence[Path],
     images: Path | None,
-) -> list[Spoken]:
+    kept: Kept,
+) -> None:
     """Rows about what is heard of free-running answers, of unseen words, and about the sound."""
-    answers = spoken_answers(omni, unseen_questions(texts, told.answers), judge, voice)
+    answers = spoken_answers(omni, unseen_questions(texts, told.answers), judge, voice, kept)
     if not answers:
         raise EvaluationError("the checkpoint answered nothing; talk to it with `python -m model` and see why")
     ours, theirs = errors(answers), errors(answers, of_the_cascade=True)
@@ -136,7 +136,7 @@ def judge_voice(
         share([a.read_flaws.flawed for a in answers]).percent(), "≤ 1 %",
     )  # fmt: skip
     if omni.adapter is not None and omni.mouth is not None:
-        found = heard_words(omni.adapter, omni.mouth, unseen_words(texts, told.answers), judge, voice)
+        found = heard_words(omni.adapter, omni.mouth, unseen_words(texts, told.answers), judge, voice, kept)
         right = told.figures["unseen_words"] = share([one for one, _ in found])
         told.add(
             f"spoken: {len(found)} words that occur in no training text, inside a carrier sentence, heard right",
@@ -156,7 +156,6 @@ def judge_voice(
     if images is not None:
         shortest = min((a for a in answers if len(a.samples)), key=lambda a: len(a.samples))
         draw({told.name: shortest.samples, "hibari": shortest.read}, shortest.text, images / PICTURE)
-    return answers
 
 
 def judge_language(told: Evaluation, omni: MiniOmni, folder: Path, source: str | None, count: int) -> None:
@@ -213,7 +212,10 @@ def evaluate(
     images: Path | None = None,
     out: Path | None = None,
 ) -> Evaluation:
-    """The whole table of the checkpoint in `folder`; `texts` are what it was trained on."""
+    """The whole table of the checkpoint in `folder`; `texts` are what it was trained on.
+
+    Answers that the folder `out` already holds are not asked for again.
+    """
     begun = time.monotonic()
     omni = MiniOmni.from_pretrained(folder)
     if omni.mouth is None:
@@ -221,25 +223,15 @@ def evaluate(
     name = folder.name if folder != EMBEDDED else "smol-omni"
     told = Evaluation(name, answers, machine=f"{os.cpu_count()} cores, {platform.machine()}")
     judge, voice = Judge(), Hibari(threads=torch.get_num_threads())
-    spoken = judge_voice(told, omni, folder, judge, voice, texts, images)
-    if out is not None:
-        keep(spoken, out)
+    with tempfile.TemporaryDirectory() as passing:
+        kept = Kept(out or Path(passing), fingerprint(folder))
+        judge_voice(told, omni, folder, judge, voice, texts, images, kept)
     judge_language(told, omni, folder, source, max(2, answers // 10))
     if ears_every and (omni.ears is not None or omni.features is not None):
         judge_ears(told, omni, voice, ears_every)
     told.add("trained parts on disk", f"{disk_megabytes(folder, omni.config):.1f} MB", NOTHING, "≤ 40 MB")
     told.minutes = (time.monotonic() - begun) / 60
     return told
-
-
-def keep(spoken: Sequence[Spoken], out: Path) -> None:
-    """Answers as WAV files, and a line for each in `answers.jsonl`."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "answers.jsonl").open("w", encoding="utf-8") as file:
-        for number, one in enumerate(spoken):
-            soundfile.write(out / f"{number:03d}.wav", one.samples, SAMPLE_RATE)
-            row = {"question": one.question, "text": one.text, "heard": one.heard, **asdict(one.flaws)}
-            file.write(json.dumps({"file": f"{number:03d}.wav", **row}, ensure_ascii=False) + "\n")
 
 
 def around(document: Path) -> tuple[str, str]:
@@ -267,7 +259,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, nargs="+", default=[TEXTS], help="all texts that it was trained on")
     parser.add_argument("--ears-every", type=int, default=8, help="every n-th question of training.voices; 0: none")
     parser.add_argument("--write", type=Path, help="document to put the table into, a picture in images/ beside it")
-    parser.add_argument("--out", type=Path, help="folder for the recordings and what was heard of them")
+    parser.add_argument("--out", type=Path, help="folder for the recordings and what was heard; goes on from it")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON line as well")
     options = parser.parse_args()
     try:
@@ -279,7 +271,7 @@ def main() -> None:
         table = told.table()
         if options.write is not None:
             put(f"{table}\n\n![Spectrograms of an answer and of hibari's reading](images/{PICTURE})", options.write)
-    except (EvaluationError, CheckpointError) as error:
+    except (EvaluationError, CheckpointError, KeptError) as error:
         parser.exit(2, f"python -m training.evaluate: {error}\n")
     print(table)
     if options.json:

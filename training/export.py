@@ -25,6 +25,7 @@ from model.config import smol_omni
 from model.tts_adapter import TtsAdapter
 from model.wheels import SMOLLM2_GGUF
 from training.codec import load_codec
+from training.coder import CODEC_ENCODER
 from training.listen import load_adapter
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("checkpoints/smol-omni"))
     options = parser.parse_args()
-    (options.out / "training").mkdir(parents=True, exist_ok=True)
+    (options.out / CODEC_ENCODER).parent.mkdir(parents=True, exist_ok=True)
     codec, _ = load_codec(options.codec)
     adapter = load_adapter(options.adapter, options.spelling) if options.adapter else TtsAdapter()
     with torch.no_grad():
@@ -47,7 +48,7 @@ def main() -> None:
             book.copy_(quantizer.codebook.weight)
     save_file(half(codec.mouth), options.out / "mouth.safetensors")
     save_file(half(adapter), options.out / "tts_adapter.safetensors")
-    save_file(half(codec.encoder), options.out / "training" / "codec_encoder.safetensors")
+    save_file(half(codec.encoder), options.out / CODEC_ENCODER)
     if (options.out / "config.json").exists():  # a grafted model, or an earlier version of this one
         config = replace(read_config(options.out), tts_adapter=adapter.config, mouth=codec.mouth.config)
     else:

@@ -22,15 +22,14 @@ import torch
 import whisper
 from hibari import Hibari
 from torch import Tensor
-from whisper.model import ModelDimensions, Whisper
 from whisper.normalizers import EnglishTextNormalizer
 
+from model.ears import whisper_base
 from model.mouth import SAMPLE_RATE, Mouth, MouthDecoder
 from model.speech_planner import SpeechPlanner
 from model.text import speakable
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
-from model.wheels import whisper_base_state_dict
 from training.codec import load_codec
 from training.data.speech import HELD_OUT_EVERY
 
@@ -39,9 +38,7 @@ class Judge:
     """Whisper base, greedy, on the full 30 s window: an independent listener."""
 
     def __init__(self) -> None:
-        self.model = Whisper(ModelDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6))
-        self.model.load_state_dict(whisper_base_state_dict())
-        self.model.eval()
+        self.model = whisper_base("wheel")
         self.normalize = EnglishTextNormalizer()
 
     @torch.inference_mode()

@@ -10,7 +10,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ from model.vocabulary import Task
 from model.wheels import smollm2_state_dict
 from training.coder import Coder
 from training.evaluate_ears import Recording
-from training.flaws import Flaws, find_flaws
+from training.flaws import find_flaws
+from training.kept import Kept, Spoken
 from training.likeness import distance
 from training.listen import Judge, speak_all
 
@@ -51,19 +51,6 @@ def progress(items: Iterable[Any], what: str, total: int | None = None) -> Itera
     yield from tqdm(items, what, total=total, file=sys.stderr, leave=False)
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """An answer, what was heard of it, and the same text read by the cascade's voice."""
-
-    question: str
-    text: str
-    samples: np.ndarray
-    flaws: Flaws
-    heard: str
-    read: np.ndarray
-    read_flaws: Flaws
-
-
 def answer(omni: MiniOmni, question: str) -> tuple[str, np.ndarray]:
     """Text and sound of a typed question's answer, as the server gives it: greedy, three sentences at most."""
     text, sound = "", [np.zeros(0, np.float32)]
@@ -76,10 +63,9 @@ def answer(omni: MiniOmni, question: str) -> tuple[str, np.ndarray]:
     return text.strip(), np.concatenate(sound)
 
 
-def spoken_answers(omni: MiniOmni, questions: Sequence[str], judge: Judge, voice: Hibari) -> list[Spoken]:
+def spoken_answers(omni: MiniOmni, questions: Sequence[str], judge: Judge, voice: Hibari, kept: Kept) -> list[Spoken]:
     """Free-running answers to typed questions, heard by the judge; the cascade's reading of each beside it."""
-    found = []
-    for question in progress(questions, "answers"):
+    for question in progress([q for q in questions if q not in kept.answers], "answers"):
         text, samples = answer(omni, question)
         if not text:
             continue
@@ -87,8 +73,8 @@ def spoken_answers(omni: MiniOmni, questions: Sequence[str], judge: Judge, voice
         heard = judge.normalize(judge.hear(samples)) if len(samples) else ""
         read = np.asarray(voice(text, seed=0), np.float32)
         read_flaws = find_flaws(said, judge.normalize(judge.hear(read)))
-        found.append(Spoken(question, text, samples, find_flaws(said, heard), heard, read, read_flaws))
-    return found
+        kept.add_answer(Spoken(question, text, samples, find_flaws(said, heard), heard, read, read_flaws))
+    return [kept.answers[question] for question in questions if question in kept.answers]
 
 
 def spread(items: Sequence[str], count: int) -> list[str]:
@@ -111,19 +97,19 @@ def unseen_words(texts: Sequence[Path], count: int) -> list[str]:
 
 
 def heard_words(
-    adapter: TtsAdapter, mouth: SnacDecoder, words: Sequence[str], judge: Judge, voice: Hibari
+    adapter: TtsAdapter, mouth: SnacDecoder, words: Sequence[str], judge: Judge, voice: Hibari, kept: Kept
 ) -> list[tuple[bool, bool]]:
     """Each word in the carrier sentence: heard right as the checkpoint says it, and as the cascade's voice does."""
-    found = []
-    for start in progress(range(0, len(words), 20), "words"):
-        some = words[start : start + 20]
+    missing = [word for word in words if word not in kept.words]
+    for start in progress(range(0, len(missing), 20), "words"):
+        some = missing[start : start + 20]
         texts = [CARRIER.format(word) for word in some]
         frames, _ = speak_all(adapter, texts)
         for word, text, spoken in zip(some, texts, frames, strict=True):
             readings = mouth.decode(spoken).numpy(), np.asarray(voice(text, seed=0), np.float32)
             ours, theirs = (judge.normalize(word) in judge.normalize(judge.hear(r)).split() for r in readings)
-            found.append((ours, theirs))
-    return found
+            kept.add_word(word, ours, theirs)
+    return [kept.words[word] for word in words]
 
 
 def voice_distances(answers: Sequence[Spoken], coder: Coder, mouth: SnacDecoder) -> list[tuple[float, float]]:

@@ -21,6 +21,7 @@ from model.checkpoint import EMBEDDED
 from model.mouth import MouthConfig
 from model.tts_adapter import TtsAdapter
 from training.codec import Codec, save
+from training.coder import CODEC_ENCODER
 
 LOGS = Path(__file__).parents[1] / "docs" / "training"
 
@@ -37,7 +38,7 @@ def resume(checkpoint: Path, out: Path) -> None:
     if not (out / "mouth.pt").exists():
         codec = Codec(MouthConfig())
         codec.mouth.load_state_dict(load_file(checkpoint / "mouth.safetensors"))
-        codec.encoder.load_state_dict(load_file(checkpoint / "training" / "codec_encoder.safetensors"))
+        codec.encoder.load_state_dict(load_file(checkpoint / CODEC_ENCODER))
         for ema in codec.ema:
             ema.total = ema.quantizer.codebook.weight.detach().clone()
         save(out / "mouth.pt", codec, steps_done("mouth"))

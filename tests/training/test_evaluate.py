@@ -19,6 +19,7 @@ from model.text import speakable
 from training.evaluate import TEXTS, EvaluationError, evaluate, put
 from training.evaluate_ears import Recording
 from training.flaws import bootstrap, find_flaws, mean, median, ratio
+from training.kept import Kept, KeptError, Spoken, fingerprint
 from training.likeness import distance, draw
 from training.measures import (
     CARRIER,
@@ -161,6 +162,23 @@ def test_a_spoken_question_is_compared_with_the_typed_one() -> None:
     assert min(ours, theirs) > 0
 
 
+def test_an_evaluation_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, "one")
+    flaws = find_flaws(SAID, SAID.replace("seine", "sane"))
+    sound = tones([(120, 0.4)])
+    kept.add_answer(Spoken("Where?", SAID, sound, flaws, "heard", sound[:100], find_flaws(SAID, SAID)))
+    kept.add_word("zephyr", ours=True, cascade=False)
+    with (tmp_path / "words.jsonl").open("a") as file:
+        file.write('{"word": "cut o')
+    again = Kept(tmp_path, "one")
+    (answer,) = again.answers.values()
+    assert (answer.text, answer.flaws, len(answer.samples), len(answer.read)) == (SAID, flaws, len(sound), 100)
+    again.add_word("quill", ours=False, cascade=False)
+    assert Kept(tmp_path, "one").words == {"zephyr": (True, False), "quill": (False, False)}
+    with pytest.raises(KeptError, match="another checkpoint"):
+        Kept(tmp_path, "two")
+
+
 def test_the_embedded_model_gets_its_table(tmp_path: Path) -> None:
     told = evaluate(EMBEDDED, answers=2, ears_every=0, images=tmp_path, out=tmp_path)
     table = told.table()
@@ -174,5 +192,8 @@ def test_the_embedded_model_gets_its_table(tmp_path: Path) -> None:
     assert len(rows) == 2
     sound, rate = soundfile.read(tmp_path / rows[0]["file"])
     assert rate == SAMPLE_RATE
+    found = Kept(tmp_path, fingerprint(EMBEDDED))
+    assert [one.text for one in found.answers.values()] == [row["text"] for row in rows]
+    assert len(found.words) == 2
     assert len(sound) > SAMPLE_RATE / 2
     assert (tmp_path / "voice.png").stat().st_size > 10_000

@@ -19,7 +19,7 @@ import torch
 from model.mouth import books_to_frames
 from model.timeline import DURATION_UNIT_SAMPLES
 from training.codec import Codec, load_codec
-from training.data.shards import Recording, read_shard, save_arrays
+from training.data.shards import Recording, read_shard, save_arrays, shard_paths
 
 FIRST_SILENCE_UNITS = 2
 
@@ -91,11 +91,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     codec, _ = load_codec(options.codec)
     while True:
-        waiting = [
-            p
-            for p in sorted(options.speech.glob("*.npz"))
-            if not p.name.endswith(".tmp.npz") and not (options.out / p.name).exists()
-        ]
+        shards = shard_paths(options.speech, held_out=True) + shard_paths(options.speech)
+        waiting = [path for path in shards if not (options.out / path.name).exists()]
         for path in waiting:
             started = time.time()
             spoken = encode(codec, [trim(r) for r in read_shard(path)])
