@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.mouth import SAMPLES_PER_FRAME
 from model.spelling import spell
-from model.text import speakable
+from model.text import join, spoken, waits, written_words
 from model.timeline import DURATION_UNIT_SAMPLES, QUARTER_SAMPLES, neighbour_states, quarter_features
 from model.vocabulary import DELAY
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from model.tts_adapter import TtsAdapter
 
 _SENTENCE_END = ".?!"
-_TITLES = frozenset("Mr Mrs Ms Dr Prof St Mt Ft Gen Gov Sen Rep Capt Lt Col Sgt Rev Hon Jr Sr".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class SpeechPlanner:
         self._adapter = adapter
         self._raw = ""
         self._taken = 0
+        self._before = ""  # the written word that was taken last
         self._words: list[_Word] = []  # of the sentence that is being spelled, not yet spelled
         self._sentence = ""  # its letters so far, spelled ones too
         self._spelled = 0  # letters of it that are spelled
@@ -77,20 +77,21 @@ class SpeechPlanner:
         self._take_words()
 
     def _take_words(self) -> None:
-        while True:
-            start = self._taken
-            while start < len(self._raw) and self._raw[start].isspace():
-                start += 1
-            end = start
-            while end < len(self._raw) and not self._raw[end].isspace():
-                end += 1
-            if end == start or (end == len(self._raw) and not self._finished):
+        words = [word for word in written_words(self._raw, self._taken) if word.complete or self._finished]
+        for index, word in enumerate(words):
+            after = words[index + 1].text if index + 1 < len(words) else ""
+            if not after and not self._finished and waits(word.text):
                 return
-            self._taken = end
-            spoken = speakable(self._raw[start:end]).split()
-            self._words += [_Word(word, end) for word in spoken]
-            if not spoken and self._ends:
-                self._ends.append((self._ends[-1][0], end))
+            waiting = [one.spoken for one in self._words]
+            said = join(waiting, spoken(word.text, self._before, after))
+            self._before, self._taken = word.text, word.end
+            if waiting:
+                self._words[-1] = _Word(waiting[-1], self._words[-1].text_end)
+            self._words += [_Word(one, word.end) for one in said]
+            if not said and self._ends:
+                self._ends.append((self._ends[-1][0], word.end))
+        if self._finished and self._words:
+            self._words[-1] = _Word(self._words[-1].spoken.rstrip(","), self._words[-1].text_end)
 
     def _sentence_length(self) -> int | None:
         """How many of the waiting words end the sentence; None while that is open."""
@@ -99,10 +100,7 @@ class SpeechPlanner:
                 continue
             if index + 1 == len(self._words):
                 return index + 1 if self._finished else None
-            if self._words[index + 1].spoken[0].islower():
-                continue
-            bare = word.spoken[:-1]
-            if word.spoken[-1] != "." or not (bare in _TITLES or (len(bare) == 1 and bare.isupper())):
+            if not self._words[index + 1].spoken[0].islower():
                 return index + 1
         return len(self._words) if self._finished and self._words else None
 

@@ -30,18 +30,18 @@ def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw(paths: Sequence[Path], out: Path) -> None:
-    """One panel a file, steps to the right, losses upwards."""
+    """One panel a file, steps to the right, values upwards on a scale of ratios: losses stand beside perplexities."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(paths), figsize=(6 * len(paths), 4), squeeze=False, layout="constrained")
+    figure, panels = pyplot.subplots(1, len(paths), figsize=(5 * len(paths), 4), squeeze=False, layout="constrained")
     for path, panel in zip(paths, panels[0], strict=True):
         for name, (steps, values) in read_curves(path).items():
             panel.plot(steps, values, label=name, linewidth=1)
-        panel.set(title=path.stem, xlabel="step")
-        panel.set_ylim(bottom=0)
+        panel.set(title=path.stem, xlabel="step", yscale="log")
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7)
     figure.savefig(out, dpi=110)

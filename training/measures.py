@@ -31,7 +31,7 @@ from model.vocabulary import Task
 from model.wheels import smollm2_state_dict
 from training.coder import Coder
 from training.evaluate_ears import Recording
-from training.flaws import find_flaws
+from training.flaws import Flaws, find_flaws
 from training.kept import Kept, Spoken
 from training.likeness import distance
 from training.listen import Judge, speak_all
@@ -63,17 +63,24 @@ def answer(omni: MiniOmni, question: str) -> tuple[str, np.ndarray]:
     return text.strip(), np.concatenate(sound)
 
 
+def flaws_of(text: str, heard: str, judge: Judge) -> Flaws:
+    """Against the text as it is written or as it is read aloud, whichever is nearer: a listener may write "3 km" or
+    "three kilometers"."""
+    ways = (find_flaws(judge.normalize(said), heard) for said in (text, speakable(text)))
+    return min(ways, key=lambda flaws: flaws.wrong / max(1, flaws.words))
+
+
 def spoken_answers(omni: MiniOmni, questions: Sequence[str], judge: Judge, voice: Hibari, kept: Kept) -> list[Spoken]:
     """Free-running answers to typed questions, heard by the judge; the cascade's reading of each beside it."""
     for question in progress([q for q in questions if q not in kept.answers], "answers"):
         text, samples = answer(omni, question)
         if not text:
             continue
-        said = judge.normalize(speakable(text))
         heard = judge.normalize(judge.hear(samples)) if len(samples) else ""
         read = np.asarray(voice(text, seed=0), np.float32)
-        read_flaws = find_flaws(said, judge.normalize(judge.hear(read)))
-        kept.add_answer(Spoken(question, text, samples, find_flaws(said, heard), heard, read, read_flaws))
+        heard_read = judge.normalize(judge.hear(read))
+        flaws, read_flaws = (flaws_of(text, one, judge) for one in (heard, heard_read))
+        kept.add_answer(Spoken(question, text, samples, flaws, heard, read, read_flaws))
     return [kept.answers[question] for question in questions if question in kept.answers]
 
 

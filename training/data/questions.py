@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.audio import log_mel, states_of
-from model.ears import StateEncoder, whisper_base
+from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, log_mel, states_of
+from model.ears import HearingOptions, StateEncoder, whisper_base
 from model.packed import quick_dtype
 from training.data.question_texts import Questions
 from training.data.question_voices import Samples, Voices, microphone
@@ -30,6 +30,8 @@ from training.data.shards import save_arrays
 STATES_STEP = 4
 """The adapter reads 80 ms at once at its coarsest."""
 LONGEST_STATES = 400
+TAIL_STATES = round(HearingOptions().quick_tail_seconds * SAMPLE_RATE / SAMPLES_PER_STATE)
+"""Of the silence after a question that is served; in training it is any shorter one, or none."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class Utterance:
 
 
 class Encoder:
-    """Whisper base's encoder over no more than what was said."""
+    """Whisper base's encoder over what was said and a tail of silence, as it is served."""
 
     def __init__(self) -> None:
         self.encoder = StateEncoder(whisper_base().encoder, quick_dtype())
 
-    def __call__(self, sound: Samples) -> np.ndarray:
-        """(samples,) at 16 kHz → (T, 512) float16, T a multiple of `STATES_STEP`."""
-        states = -(-states_of(len(sound)) // STATES_STEP) * STATES_STEP
+    def __call__(self, sound: Samples, tail: int = TAIL_STATES) -> np.ndarray:
+        """(samples,) at 16 kHz and the states of silence after it → (T, 512) float16, T a multiple of `STATES_STEP`."""
+        states = -(-(states_of(len(sound)) + tail) // STATES_STEP) * STATES_STEP
         encoded: Tensor = self.encoder(log_mel(sound, states))
         return encoded.half().numpy()
 
@@ -77,7 +79,8 @@ def utterances(texts: Path, seed: int) -> Iterator[Utterance]:
         text = questions()
         sound = voices(text)
         if len(sound):
-            states = encoder(microphone(sound, rng))
+            tail = int(rng.integers(TAIL_STATES + 1)) if rng.random() < 0.5 else 0
+            states = encoder(microphone(sound, rng), tail)
             if len(states) <= LONGEST_STATES:
                 yield Utterance(text, states)
 
