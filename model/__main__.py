@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seed", type=int, help="makes answers with a temperature repeatable")
     made.add_argument("--temperature", type=float, default=0.0, help="of the answer's text; 0, the default: likeliest")
+    made.add_argument(
+        "--repetition-penalty", type=float, default=1.0, help="above 1: words that were said are less likely (to 2)"
+    )
     made.add_argument("--max-tokens", type=int, default=256, help="text tokens of the answer at most (default 256)")
     made.add_argument("--max-seconds", type=float, default=40.0, help="seconds of speech at most (default 40)")
     made.add_argument("--device", default="auto", help="auto (the default), cpu or cuda")
@@ -117,7 +120,9 @@ def answer(given: argparse.Namespace) -> Report:
         audio=sound.samples if sound else None,
         text=given.text,
         task=task,
-        sampling=SamplingParams(temperature=given.temperature, seed=given.seed),
+        sampling=SamplingParams(
+            temperature=given.temperature, seed=given.seed, repetition_penalty=given.repetition_penalty
+        ),
         max_tokens=given.max_tokens,
         max_seconds=given.max_seconds,
     )

@@ -126,6 +126,7 @@ class Answer(ABC):
     def _write(self, token: int) -> str:
         """Keep a text token; returns the text that it adds."""
         self.text_tokens.append(token)
+        self.text_sampler.remember((token,))
         piece = self._detokenizer.push(token) if self._detokenizer else ""
         if piece:
             self.text += piece

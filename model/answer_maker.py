@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
 from model.prepare import Prepared
 from model.request import InvalidRequest, Request
 from model.rows import BodyRow, RowPool
-from model.sampling import Sampler, SamplingParams
+from model.sampling import Sampler
 from model.vocabulary import DELAY, Task, build_prompt
 
 if TYPE_CHECKING:
@@ -35,18 +36,18 @@ class AnswerMaker:
         """Claim rows for a prepared request. Raises `InvalidRequest` where it is too long for the window."""
         request, omni = prepared.request, self.omni
         speaks = prepared.task.speaks
-        audio_sampling = request.audio_sampling or (omni.adapter.default_sampling if omni.adapter else request.sampling)
+        audio_sampling = request.audio_sampling or (
+            omni.adapter.default_sampling if omni.adapter else replace(request.sampling, repetition_penalty=1.0)
+        )
         if audio_sampling.seed is None and request.sampling.seed is not None:
-            audio_sampling = SamplingParams(
-                audio_sampling.temperature, audio_sampling.top_k, audio_sampling.top_p, request.sampling.seed + 1
-            )
+            audio_sampling = replace(audio_sampling, seed=request.sampling.seed + 1)
         body_rows = self._chat_rows(prepared) if omni.chat is not None else self._stream_rows(prepared)
         longest = self._window - max(row.position + len(row.waiting) for row in body_rows)
         if longest < 1:
             raise InvalidRequest(f"the question needs {self._window - longest} positions of {self._window}; shorten it")
         shared = {
             "rows": body_rows,
-            "text_sampler": Sampler(request.sampling),
+            "text_sampler": self._text_sampler(request),
             "audio_sampler": Sampler(audio_sampling),
             "detokenizer": Detokenizer(omni.tokenizer) if omni.tokenizer else None,
             "stream": omni.mouth.stream() if speaks and omni.mouth else None,
@@ -71,6 +72,14 @@ class AnswerMaker:
         for row in body_rows:
             self._rows.claim(row)
         return answer
+
+    def _text_sampler(self, request: Request) -> Sampler:
+        """Knows what was answered before."""
+        sampler = Sampler(request.sampling)
+        if self.omni.tokenizer is not None and request.sampling.repetition_penalty > 1:
+            for turn in request.history:
+                sampler.remember(self.omni.tokenizer.encode(turn.assistant).ids)
+        return sampler
 
     def _max_steps(self, request: Request, positions: int) -> int:
         steps = max(1, round(request.max_seconds * SAMPLE_RATE / SAMPLES_PER_FRAME)) + DELAY

@@ -1,22 +1,25 @@
 """The trained ear adapter: Whisper's encoder states in, letters out, all at once.
 
-A small convolutional network reads the states 40 ms at a time and is trained by CTC: halfway it must say the plain
+A small network reads the states 40 ms at a time and is trained by CTC: halfway it must say the plain
 letters and is told what it said; at its end it says two signs for every 40 ms, of text as it is written. It needs no
 decoder, so its time hardly grows with the words.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.attention import AttentionBlock
 from model.convnext import ConvNeXt
 from model.ears import Hearing
 
@@ -30,6 +33,7 @@ _BLANK_BIAS = 2.0
 _FEWEST_SIGNS = 1
 """Letters and digits of the shortest words: fewer are nothing said."""
 _SCALE = "@scale"
+_SIZES = "sizes"
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,30 @@ class EarAdapterConfig:
 
     states: int = 512
     """Width of the encoder's states."""
-    width: int = 384
-    hidden: int = 1152
+    width: int = 320
+    hidden: int = 640
+    heads: int = 5
     kernel: int = 9
     early: int = 2
     """Blocks before the halfway letters."""
-    late: int = 3
+    late: int = 2
+
+
+class EarBlock(nn.Module):
+    """A look at the neighbours, then at all that was said: Whisper's states do not tell only of their own 20 ms."""
+
+    def __init__(self, config: EarAdapterConfig) -> None:
+        super().__init__()
+        self.near = ConvNeXt(config.width, config.hidden, config.kernel)
+        self.far = AttentionBlock(config.width, config.heads, config.hidden)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(batch, steps, width), (batch, steps, 1) → (batch, steps, width)."""
+        x = self.near(x, mask)
+        positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        real = mask[:, None, None, :, 0] > 0
+        y: Tensor = self.far.attend(x, *self.far.project(x, positions), real) * mask
+        return y
 
 
 class EarNetwork(nn.Module):
@@ -58,11 +80,11 @@ class EarNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(c.states))
         self.register_buffer("deviation", torch.ones(c.states))
         self.read = nn.Linear(4 * c.states, c.width)
-        self.early = nn.ModuleList(ConvNeXt(c.width, c.hidden, c.kernel) for _ in range(c.early))
+        self.early = nn.ModuleList(EarBlock(c) for _ in range(c.early))
         self.early_norm = nn.LayerNorm(c.width)
         self.letters = nn.Linear(c.width, _SIGNS_A_STEP * (len(LETTERS) + 1))
         self.told = nn.Linear(_SIGNS_A_STEP * (len(LETTERS) + 1), c.width)
-        self.late = nn.ModuleList(ConvNeXt(c.width, c.hidden, c.kernel) for _ in range(c.late))
+        self.late = nn.ModuleList(EarBlock(c) for _ in range(c.late))
         self.late_norm = nn.LayerNorm(c.width)
         self.signs = nn.Linear(c.width, _SIGNS_A_STEP * (len(SIGNS) + 1))
         with torch.no_grad():
@@ -149,27 +171,18 @@ def save_ear_adapter(network: EarNetwork, path: Path) -> None:
         scale = flat.abs().amax(1).clamp(min=1e-8) / 127
         kept[name] = (flat / scale[:, None]).round().to(torch.int8).view(tensor.shape).contiguous()
         kept[f"{name}{_SCALE}"] = scale
-    save_file(kept, path)
+    save_file(kept, path, {_SIZES: json.dumps(asdict(network.config))})
 
 
 def load_ear_adapter(path: Path) -> EarNetwork:
     """The network of a file of `save_ear_adapter`, float32, for reading."""
+    with safe_open(path, "pt") as file:
+        sizes = EarAdapterConfig(**json.loads(file.metadata()[_SIZES]))
     kept = load_file(path)
     state = {name: tensor.float() for name, tensor in kept.items() if not name.endswith(_SCALE)}
     for name, tensor in state.items():
         if (scale := kept.get(f"{name}{_SCALE}")) is not None:
             tensor.mul_(scale.view(-1, *[1] * (tensor.ndim - 1)))
-    width = len(state["read.bias"])
-    blocks = [sum(name.startswith(part) and name.endswith("up.bias") for name in state) for part in ("early.", "late.")]
-    network = EarNetwork(
-        EarAdapterConfig(
-            states=len(state["mean"]),
-            width=width,
-            hidden=len(state["early.0.up.bias"]),
-            kernel=state["early.0.depthwise.weight"].shape[-1],
-            early=blocks[0],
-            late=blocks[1],
-        )
-    )
+    network = EarNetwork(sizes)
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)

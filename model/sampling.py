@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+PENALIZED_TOKENS = 160
+"""The last so many of what was said: about four answers."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,15 @@ class SamplingParams:
     """Greedy by default. `top_k=1` or `temperature=0` is greedy; `top_k=0` and `top_p=1` switch those limits off.
 
     With a `seed` the same request gives the same answer in any company; without one a fresh seed is drawn.
+    A `repetition_penalty` above 1 makes tokens less likely that this answer or the last ones already hold (Keskar et
+    al. 2019, CTRL): small models else say the same sentence again and again.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -29,6 +36,8 @@ class SamplingParams:
             raise ValueError(f"top_k is {self.top_k}, wanted 0 (off) or more")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}, wanted above 0 and at most 1 (off)")
+        if not 1 <= self.repetition_penalty <= 2:
+            raise ValueError(f"repetition_penalty is {self.repetition_penalty}, wanted 1 (off) to 2")
 
     @property
     def greedy(self) -> bool:
@@ -42,6 +51,24 @@ class Sampler:
         self.params = params
         self._generator = torch.Generator()
         self._generator.manual_seed(secrets.randbits(62) if params.seed is None else params.seed)
+        self._said: deque[int] = deque(maxlen=PENALIZED_TOKENS)
+
+    def remember(self, tokens: Iterable[int]) -> None:
+        """Tokens that were said, oldest first."""
+        if self.params.repetition_penalty > 1:
+            self._said.extend(tokens)
+
+    @property
+    def penalizes(self) -> bool:
+        """Some choices are less likely than the model says."""
+        return bool(self._said)
+
+    def penalized(self, logits: Tensor) -> Tensor:
+        """Logits (…, choices) → the same, lower where a token was said."""
+        said = torch.tensor(sorted(set(self._said)), device=logits.device)
+        values, penalty = logits[..., said], self.params.repetition_penalty
+        lower = torch.where(values > 0, values / penalty, values * penalty)
+        return logits.index_copy(-1, said, lower)
 
     def uniform(self, count: int) -> Tensor:
         """(count,) numbers in [0, 1)."""
@@ -52,8 +79,13 @@ def sample(logits: Tensor, samplers: Sequence[Sampler]) -> Tensor:
     """Logits (rows, …, choices), a sampler a row → tokens (rows, …). Rows do not influence each other."""
     tokens = logits.argmax(-1)
     for row, sampler in enumerate(samplers):
-        if not sampler.params.greedy:
-            tokens[row] = _draw(logits[row].reshape(-1, logits.shape[-1]), sampler).view(tokens[row].shape)
+        if sampler.params.greedy and not sampler.penalizes:
+            continue
+        choices = sampler.penalized(logits[row]) if sampler.penalizes else logits[row]
+        if sampler.params.greedy:
+            tokens[row] = choices.argmax(-1)
+        else:
+            tokens[row] = _draw(choices.reshape(-1, logits.shape[-1]), sampler).view(tokens[row].shape)
     return tokens
 
 

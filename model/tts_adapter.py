@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention import AttentionBlock, norm_rows
 from model.convnext import ConvStack
 from model.mouth import LAYER_BOOKS
-from model.packed import rms_norm
 from model.sampling import SamplingParams
 from model.speech_planner import SpeechPlanner
 from model.spelling import Spelling
@@ -98,47 +98,6 @@ class FrameEncoder(nn.Module):
         return frames
 
 
-def _rotate(x: Tensor, angle: Tensor) -> Tensor:
-    a, b = x.chunk(2, -1)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
-
-
-def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
-    return rms_norm(x, norm.weight, norm.eps or 0.0) if not norm.training else norm(x)
-
-
-class DecoderBlock(nn.Module):
-    """Pre-norm attention with rotary positions and SwiGLU."""
-
-    frequencies: Tensor
-
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.heads, self.head_dim = heads, width // heads
-        self.norm_1 = nn.RMSNorm(width, eps=1e-5)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.norm_2 = nn.RMSNorm(width, eps=1e-5)
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
-        steps = torch.arange(0, self.head_dim, 2) / self.head_dim
-        self.register_buffer("frequencies", 1 / 1000.0**steps, persistent=False)
-
-    def project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows, steps, width), positions (rows, steps) → q, k, v (rows, heads, steps, head_dim)."""
-        q, k, v = self.qkv(_norm(self.norm_1, x)).unflatten(-1, (3, self.heads, self.head_dim)).permute(2, 0, 3, 1, 4)
-        angle = (positions[..., None].float() * self.frequencies)[:, None]
-        return _rotate(q, angle), _rotate(k, angle), v
-
-    def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(y.transpose(1, 2).flatten(2))
-        gate, up = self.gate_up(_norm(self.norm_2, x)).chunk(2, -1)
-        out: Tensor = x + self.down(F.silu(gate) * up)
-        return out
-
-
 @dataclass
 class SpeechCache:
     """Keys and values of the last `window` steps of every slot, a ring a layer: constant memory per answer."""
@@ -170,7 +129,7 @@ class SpeechDecoder(nn.Module):
             nn.Linear(2 * config.width, config.width),
         )
         self.blocks = nn.ModuleList(
-            DecoderBlock(config.width, config.heads, config.hidden) for _ in range(config.decoder_blocks)
+            AttentionBlock(config.width, config.heads, config.hidden) for _ in range(config.decoder_blocks)
         )
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.aim = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(AUDIO_LAYERS))
@@ -186,7 +145,7 @@ class SpeechDecoder(nn.Module):
 
     def logits(self, x: Tensor, conditions: Tensor) -> Tensor:
         """(rows, steps, 7, codes): layer j is told once more what frame s - 1 - j says."""
-        x = _norm(self.norm, x)
+        x = norm_rows(self.norm, x)
         frames = conditions.unflatten(-1, (DELAY + 1, -1))  # frame s - 7 … s
         layers = [head(F.silu(x + aim(frames[..., DELAY - 1 - j, :]))) for j, (aim, head) in enumerate(self._heads())]
         return torch.stack(layers, -2)
@@ -202,7 +161,7 @@ class SpeechDecoder(nn.Module):
         mask = (back >= 0) & (back < self.config.window)
         x = self.embed(conditions, previous)
         for block in self.blocks:
-            assert isinstance(block, DecoderBlock)
+            assert isinstance(block, AttentionBlock)
             x = block.attend(x, *block.project(x, position.expand(len(x), -1)), mask)
         return self.logits(x, conditions)
 
@@ -222,7 +181,7 @@ class SpeechDecoder(nn.Module):
         conditions = conditions[:, None]
         x = self.embed(conditions, previous[:, None])
         for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
-            assert isinstance(block, DecoderBlock)
+            assert isinstance(block, AttentionBlock)
             q, k, v = block.project(x, positions[:, None])
             keys[slots, :, place] = k[:, :, 0]
             values[slots, :, place] = v[:, :, 0]

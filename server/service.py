@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 
 from model.request import InvalidRequest, OmniError, Request
+from model.sampling import SamplingParams
 from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
@@ -124,6 +125,7 @@ class Service:
             rules=rules,
             speculate=s.speculate,
             system_prompt=s.system_prompt,
+            sampling=SamplingParams(repetition_penalty=s.repetition_penalty),
             max_tokens=s.max_answer_tokens,
             max_sentences=s.max_answer_sentences,
             max_seconds=s.max_answer_s,

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_answer_tokens: int = Field(160, ge=1, le=2048, description="longest answer, text tokens")
     max_answer_sentences: int = Field(3, ge=1, le=100, description="longest answer, sentences")
     max_answer_s: float = Field(40.0, gt=0, le=120, description="longest answer, seconds of sound")
+    repetition_penalty: float = Field(
+        1.1, ge=1, le=2, description="above 1: words of this answer and the last ones are less likely; 1: off"
+    )
     system_prompt: Annotated[str | None, AfterValidator(_not_blank)] = Field(
         None, max_length=2000, description="how the assistant behaves; none: the model's own prompt"
     )

@@ -25,6 +25,7 @@ from model.config import OmniConfig
 from model.mouth import SnacDecoder
 from model.omni import MiniOmni
 from model.request import AudioChunk, Request, TextDelta
+from model.sampling import SamplingParams
 from model.text import speakable
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import Task
@@ -54,7 +55,8 @@ def progress(items: Iterable[Any], what: str, total: int | None = None) -> Itera
 def answer(omni: MiniOmni, question: str) -> tuple[str, np.ndarray]:
     """Text and sound of a typed question's answer, as the server gives it: greedy, three sentences at most."""
     text, sound = "", [np.zeros(0, np.float32)]
-    request = Request(text=question, max_tokens=160, max_sentences=3, max_seconds=LONGEST_SECONDS)
+    sampling = SamplingParams(repetition_penalty=1.1)
+    request = Request(text=question, sampling=sampling, max_tokens=160, max_sentences=3, max_seconds=LONGEST_SECONDS)
     for event in omni.generate(request):
         if isinstance(event, TextDelta):
             text += event.text

@@ -219,7 +219,12 @@ class _Connection:
             options,
             rules=rules,
             system_prompt=start.system_prompt or options.system_prompt,
-            sampling=SamplingParams(temperature=start.temperature, top_p=start.top_p, seed=start.seed),
+            sampling=SamplingParams(
+                temperature=start.temperature,
+                top_p=start.top_p,
+                seed=start.seed,
+                repetition_penalty=start.repetition_penalty or options.sampling.repetition_penalty,
+            ),
         )
         history = None if start.history is None else tuple(Turn(i.user, i.assistant) for i in start.history)
         self._conversation.configure(options, history)

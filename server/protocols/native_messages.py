@@ -46,6 +46,7 @@ class Start(_Message):
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=1 << 63)
+    repetition_penalty: float | None = Field(None, ge=1, le=2)
     history: list[HistoryItem] | None = Field(None, max_length=64)
 
 

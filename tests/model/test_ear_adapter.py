@@ -29,7 +29,7 @@ from model.transcriber import Transcriber
 from training.voices import speak
 
 QUESTION = "How do I get a coffee stain out of a white shirt?"
-SMALL = EarAdapterConfig(states=16, width=24, hidden=32, kernel=5, early=1, late=2)
+SMALL = EarAdapterConfig(states=16, width=24, hidden=32, heads=2, kernel=5, early=1, late=2)
 
 
 @pytest.fixture(scope="module")

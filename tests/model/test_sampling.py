@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.sampling import Sampler, SamplingParams, sample
+from model.sampling import PENALIZED_TOKENS, Sampler, SamplingParams, sample
 
 
 def draw(logits: torch.Tensor, params: SamplingParams, times: int) -> list[int]:
@@ -68,3 +68,29 @@ def test_without_a_seed_answers_differ() -> None:
 def test_senseless_parameters_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="wanted"):
         SamplingParams(**options)  # type: ignore[arg-type]
+
+
+def test_what_was_said_is_less_likely() -> None:
+    params = SamplingParams(repetition_penalty=1.5)
+    sampler = Sampler(params)
+    logits = torch.tensor([2.0, 1.5, -1.0, -1.2])
+    assert int(sample(logits[None], [sampler])) == 0
+    sampler.remember([0])
+    assert int(sample(logits[None], [sampler])) == 1
+    sampler.remember([1, 2, 0])
+    assert sampler.penalized(logits).tolist() == pytest.approx([2 / 1.5, 1.0, -1.5, -1.2])
+    assert logits.tolist() == pytest.approx([2.0, 1.5, -1.0, -1.2])
+    sampler.remember([3] * PENALIZED_TOKENS)
+    assert int(sample(logits[None], [sampler])) == 0
+
+
+def test_without_a_penalty_nothing_is_remembered() -> None:
+    sampler = Sampler(SamplingParams())
+    sampler.remember([1, 2])
+    assert not sampler.penalizes
+
+
+@pytest.mark.parametrize("penalty", [0.9, 2.1])
+def test_penalties_out_of_range_are_refused(penalty: float) -> None:
+    with pytest.raises(ValueError, match="repetition_penalty"):
+        SamplingParams(repetition_penalty=penalty)
