@@ -25,8 +25,18 @@ _LOOK_AHEAD = 6
 _ALIKE = 0.4
 """Share of letters in common from which a word of the draft is taken for a misspelling of the decoder's."""
 
-_WORDS_ASTRAY = 2
-"""From so many words on, and one more for every eight, draft and reading are no longer of one length."""
+_TOO_LONG = 0.2
+"""A reading by so much longer than its draft, counted in letters, may have begun again."""
+
+
+def letters(text: str) -> str:
+    """The letters alone, small."""
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+def likeness(one: str, other: str) -> float:
+    """Share of letters in common, in order: 0 to 1."""
+    return SequenceMatcher(None, letters(one), letters(other), autojunk=False).ratio()
 
 
 class DraftReader:
@@ -48,7 +58,9 @@ class DraftReader:
         own = decoder.self_cache(1, start + max_tokens + 1)
         rest = by.tokenizer.encode(f" {draft}")[:max_tokens] if draft else []
         said: list[int] = []
-        total, no_speech, self.passes = 0.0, 0.0, 0
+        scores: list[float] = []
+        no_speech, self.passes = 0.0, 0
+        longest = len(letters(draft)) * (1 + _TOO_LONG) + _LOOK_AHEAD if draft else float("inf")
         unread = list(by.prompt)  # tokens that are settled but not yet in the cache
         while True:
             give_up_if_unwanted()
@@ -66,17 +78,32 @@ class DraftReader:
             while agreed < len(rest) and wanted[agreed] == rest[agreed]:
                 agreed += 1
             said += rest[:agreed]
-            total += float(likelihoods[: agreed + 1].sum())
+            scores += likelihoods[: agreed + 1].tolist()
             token = int(wanted[agreed])
             if token == end or len(said) + 1 >= max_tokens:
                 break
             said.append(token)
+            if len(letters(by.tokenizer.decode(said))) > longest:
+                break  # it begins again
             unread = [token]
             rest = self._line_up(rest[agreed:], token)[: max_tokens - len(said) - 1]
+        ended = token == end
+        kept = self._first_telling(said, draft) if draft else len(said)
+        if kept < len(said):
+            said, scores, ended = said[:kept], scores[:kept], True
         text = by.tokenizer.decode([one for one in said if one < end]).strip()
-        average = total / (len(said) + 1)
+        average = sum(scores) / max(1, len(scores))
         ratio = compression_ratio(text) if text else 0.0
-        return Transcript(text, tuple(said), average, no_speech, ratio, token == end)
+        return Transcript(text, tuple(said), average, no_speech, ratio, ended)
+
+    def _first_telling(self, said: list[int], draft: str) -> int:
+        """How many of the tokens tell what the draft does, where they tell it again and again: with a short tail of
+        silence the decoder does not stop by itself."""
+        whole = self.transcriber.tokenizer.decode
+        if len(letters(whole(said))) <= len(letters(draft)) * (1 + _TOO_LONG):
+            return len(said)
+        begins = [n for n in range(1, len(said)) if whole([said[n]]).startswith(" ")]
+        return max([*begins, len(said)], key=lambda n: likeness(whole(said[:n]), draft))
 
     def _no_speech(self, hidden: Tensor) -> float:
         """Its probability, from the hidden states (n, width) of the prompt."""
@@ -105,15 +132,21 @@ class DraftReader:
 class DraftedWords:
     """`model.ears.EarAdapter`: the network's draft as Whisper's decoder reads it.
 
-    Doubtful are words below `least_log_probability` on average, and more or fewer words than the draft has: with a
-    short tail the decoder at times ends too soon or begins again, and is sure of it. Whoever has time listens again.
+    Doubtful are words below `least_log_probability` on average, and words that are less like the draft than
+    `least_likeness`: with a short tail the decoder at times wanders, and is sure of it. Whoever has time listens again.
     """
 
-    def __init__(self, network: EarNetwork, words: WhisperWords, least_log_probability: float = -0.25) -> None:
+    def __init__(
+        self,
+        network: EarNetwork,
+        words: WhisperWords,
+        least_log_probability: float = -0.3,
+        least_likeness: float = 0.8,
+    ) -> None:
         self.network = network
         self.words = words
         self.reader = DraftReader(words.transcriber)
-        self.least_log_probability = least_log_probability
+        self.least_log_probability, self.least_likeness = least_log_probability, least_likeness
 
     def hear(self, states: Tensor, seconds: float) -> Hearing:
         """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
@@ -121,8 +154,7 @@ class DraftedWords:
         limit = 12 + round(self.words.options.tokens_per_second * seconds)
         hearing = self.words.judge(self.reader(states, draft, limit))
         unsure = hearing.no_speech or hearing.average_log_probability < self.least_log_probability
-        words = len(draft.split())
-        unsure = unsure or abs(len(hearing.text.split()) - words) >= _WORDS_ASTRAY + words // 8
+        unsure = unsure or likeness(hearing.text, draft) < self.least_likeness
         return replace(hearing, doubtful=hearing.doubtful or unsure)
 
 

@@ -89,7 +89,7 @@ def greedy(whisper_words: WhisperWords) -> Callable[[Tensor, int], tuple[int, ..
         QUESTION,
         "How do I get a cofy stane out of white shirt",
         "Who do get get a coffee stain, out of the white shirts. And",
-        "Entirely other words",
+        "Entirely other words that are about as many as were really said",
     ],
 )
 def test_any_draft_leads_to_the_decoders_own_words(whisper_words: WhisperWords, states: Tensor, draft: str) -> None:
@@ -97,6 +97,17 @@ def test_any_draft_leads_to_the_decoders_own_words(whisper_words: WhisperWords, 
     assert said.tokens == greedy(whisper_words)(states, 60)
     assert said.complete
     assert -0.4 < said.average_log_probability < 0
+
+
+def test_a_reading_that_goes_on_after_the_draft_is_cut_where_it_is_most_like_it(
+    whisper_words: WhisperWords, states: Tensor
+) -> None:
+    """As where the decoder begins again: all that was said is in the draft."""
+    reader = DraftReader(whisper_words.transcriber)
+    said = reader(states, "How do I get", 60)
+    assert said.text == "How do I get"
+    assert said.complete
+    assert reader.passes < 6
 
 
 def test_a_right_draft_is_read_in_one_pass(whisper_words: WhisperWords, states: Tensor) -> None:
@@ -109,8 +120,8 @@ def test_a_right_draft_is_read_in_one_pass(whisper_words: WhisperWords, states: 
     assert reader.passes > 10
 
 
-@pytest.mark.parametrize(("draft", "doubtful"), [(" And then we all went home", True), ("", False)])
-def test_a_reading_of_another_length_than_the_draft_is_doubtful(
+@pytest.mark.parametrize(("draft", "doubtful"), [(" And then we all went home again", True), ("", False)])
+def test_a_reading_unlike_the_draft_is_doubtful(
     whisper_words: WhisperWords, states: Tensor, draft: str, doubtful: bool
 ) -> None:
     class Told(EarNetwork):
