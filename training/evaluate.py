@@ -11,6 +11,7 @@ words that no training text has are spoken in a carrier sentence. The table can 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -25,9 +26,19 @@ import torch
 from hibari import Hibari
 
 from model.checkpoint import EMBEDDED, CheckpointError, find
+from model.drafted_words import DraftedWords
+from model.ears import Ears
 from model.omni import MiniOmni
 from training.coder import open_coder
-from training.evaluate_ears import NOISE_DB, joined, plain_whisper, recordings, score
+from training.evaluate_ears import (
+    NOISE_DB,
+    joined,
+    plain_whisper,
+    recordings,
+    score,
+    spelling_ears,
+    unheard_recordings,
+)
 from training.flaws import Estimate, bootstrap, mean, median, ratio
 from training.kept import Kept, KeptError, Spoken, fingerprint
 from training.likeness import draw
@@ -180,14 +191,21 @@ def judge_ears(told: Evaluation, omni: MiniOmni, voice: Hibari, every: int) -> N
     if omni.ears is not None:
         ears = omni.ears
         listeners = {"plain": plain_whisper(), "ours": lambda samples: ears.hear(samples).text}
-        scores = score(listeners, iter(spoken))
+        if isinstance(ears, Ears) and isinstance(ears.quick, DraftedWords):
+            alone = spelling_ears(ears, ears.quick.network)
+            listeners["alone"] = lambda samples: alone.hear(samples).text
+        scores = score(listeners, itertools.chain(spoken, unheard_recordings(every)))
         for group, kind, aim in (("clean", "clean", 6), (f"{NOISE_DB:.0f} dB", f"{NOISE_DB:.0f} dB of noise", 12)):
-            part = {name: found for name, found in scores.items() if name.endswith(group)}
-            rates = [joined(part, name).word_error_percent for name in ("ours", "plain")]
-            told.add(
-                f"heard: words wrong, synthetic voices, {kind} ({len(joined(part, 'ours').said)} questions)",
-                f"{rates[0]:.1f} %", f"{rates[1]:.1f} % (Whisper base, plain)", f"≤ {aim} %",
-            )  # fmt: skip
+            known = {name: by for name, by in scores.items() if name.endswith(group) and "unheard" not in name}
+            voices = {"synthetic voices": known, "voices never trained on": {"": scores[f"unheard, {group}"]}}
+            for whose, part in voices.items():
+                rates = {name: f"{joined(part, name).word_error_percent:.1f} %" for name in listeners}
+                adapter = f"; the ear adapter without a decoder {rates['alone']}" if "alone" in rates else ""
+                told.add(
+                    f"heard: words wrong, {whose}, {kind} ({len(joined(part, 'ours').said)} questions)",
+                    rates["ours"] + adapter,
+                    f"{rates['plain']} (Whisper base, plain)", f"≤ {aim} %",
+                )  # fmt: skip
     typed = share(heard_as_typed(omni, clean))
     told.figures["heard_as_typed"] = typed
     told.add(

@@ -32,7 +32,7 @@ from whisper.normalizers import EnglishTextNormalizer
 
 from model.audio import SAMPLE_RATE, read_wav
 from model.drafted_words import hear_from_drafts
-from model.ear_adapter import SpelledWords, load_ear_adapter
+from model.ear_adapter import EarNetwork, SpelledWords, load_ear_adapter
 from model.ears import Ears, HearingOptions, whisper_base
 from training.voices import FAMILIES, TEXTS, UNHEARD, add_noise, speak, speak_as
 
@@ -82,11 +82,18 @@ def unheard_recordings(every: int) -> Iterator[Recording]:
         yield Recording(f"unheard, {NOISE_DB:.0f} dB", TEXTS[index], add_noise(sound, NOISE_DB, index))
 
 
+def spelling_ears(ears: Ears, network: EarNetwork) -> Ears:
+    """Ears that take what the ear adapter spells as it is; the encoder is shared."""
+    alone = Ears(ears.encoder, ears.adapter, ears.options)
+    alone.quick = SpelledWords(network, least_log_probability=-math.inf)
+    return alone
+
+
 def adapter_listeners(path: Path, options: HearingOptions) -> dict[str, Listener]:
     """The ear adapter of this file alone, and with Whisper's decoder reading its drafts."""
     network = load_ear_adapter(path)
-    alone, drafted = Ears.open(options=options), Ears.open(options=options)
-    alone.quick = SpelledWords(network, least_log_probability=-math.inf)
+    drafted = Ears.open(options=options)
+    alone = spelling_ears(drafted, network)
     hear_from_drafts(drafted, network)
     return {
         "adapter alone": lambda samples: alone.hear(samples).text,
