@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.attention import AttentionBlock
 from model.convnext import ConvNeXt
 from model.ears import Hearing
+from model.rounded import load_rounded, save_rounded
 
 SIGNS = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz,.?!;:"
 """What is written; sign n is class n + 1, class 0 is CTC's blank."""
@@ -32,7 +32,6 @@ _SIGNS_A_STEP = 2
 _BLANK_BIAS = 2.0
 _FEWEST_SIGNS = 1
 """Letters and digits of the shortest words: fewer are nothing said."""
-_SCALE = "@scale"
 _SIZES = "sizes"
 
 
@@ -161,28 +160,14 @@ class SpelledWords:
 
 
 def save_ear_adapter(network: EarNetwork, path: Path) -> None:
-    """Write the weights: matrices in int8, with a scale for each output; the rest in half precision."""
-    kept: dict[str, Tensor] = {}
-    for name, tensor in network.state_dict().items():
-        if tensor.ndim < 2:
-            kept[name] = tensor.half().contiguous()
-            continue
-        flat = tensor.float().flatten(1)
-        scale = flat.abs().amax(1).clamp(min=1e-8) / 127
-        kept[name] = (flat / scale[:, None]).round().to(torch.int8).view(tensor.shape).contiguous()
-        kept[f"{name}{_SCALE}"] = scale
-    save_file(kept, path, {_SIZES: json.dumps(asdict(network.config))})
+    """Write the weights, rounded, and the sizes."""
+    save_rounded(network.state_dict(), path, {_SIZES: json.dumps(asdict(network.config))})
 
 
 def load_ear_adapter(path: Path) -> EarNetwork:
     """The network of a file of `save_ear_adapter`, float32, for reading."""
     with safe_open(path, "pt") as file:
         sizes = EarAdapterConfig(**json.loads(file.metadata()[_SIZES]))
-    kept = load_file(path)
-    state = {name: tensor.float() for name, tensor in kept.items() if not name.endswith(_SCALE)}
-    for name, tensor in state.items():
-        if (scale := kept.get(f"{name}{_SCALE}")) is not None:
-            tensor.mul_(scale.view(-1, *[1] * (tensor.ndim - 1)))
     network = EarNetwork(sizes)
-    network.load_state_dict(state)
+    network.load_state_dict(load_rounded(path))
     return network.eval().requires_grad_(False)

@@ -15,6 +15,7 @@ from model.checkpoint import OWN_MOUTH, SNAC_FOLDER, read_config
 from model.checkpoint_files import read_json, read_state
 from model.config import OmniConfig
 from model.mouth import SAMPLES_PER_FRAME, books_to_frames
+from model.rounded import load_rounded
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, build_snac
 from training.codec import Codec
 
@@ -70,7 +71,7 @@ def open_coder(folder: Path, config: OmniConfig | None = None) -> Coder | None:
             return None
         codec = Codec(config.mouth)
         codec.mouth.load_state_dict(load_file(folder / OWN_MOUTH))
-        codec.encoder.load_state_dict(load_file(folder / CODEC_ENCODER))
+        codec.encoder.load_state_dict(load_rounded(folder / CODEC_ENCODER))
         return OwnCoder(codec)
     place = folder / SNAC_FOLDER
     if not (place / SNAC_CONFIG).is_file():

@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 
 from model.checkpoint import read_config
 from model.config import smol_omni
+from model.rounded import save_rounded
 from model.tts_adapter import TtsAdapter
 from model.wheels import SMOLLM2_GGUF
 from training.codec import load_codec
@@ -48,7 +49,7 @@ def main() -> None:
             book.copy_(quantizer.codebook.weight)
     save_file(half(codec.mouth), options.out / "mouth.safetensors")
     save_file(half(adapter), options.out / "tts_adapter.safetensors")
-    save_file(half(codec.encoder), options.out / CODEC_ENCODER)
+    save_rounded(codec.encoder.state_dict(), options.out / CODEC_ENCODER)
     if (options.out / "config.json").exists():  # a grafted model, or an earlier version of this one
         config = replace(read_config(options.out), tts_adapter=adapter.config, mouth=codec.mouth.config)
     else:
@@ -57,9 +58,8 @@ def main() -> None:
     (options.out / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
     if not (options.out / "tokenizer.json").exists():
         path = SMOLLM2_GGUF.locate()
-        AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).backend_tokenizer.save(
-            str(options.out / "tokenizer.json")
-        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).backend_tokenizer
+        tokenizer.save(str(options.out / "tokenizer.json"), pretty=False)
     for file in sorted(options.out.iterdir()):
         print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB")
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from model.checkpoint import EMBEDDED
 from model.mouth import MouthConfig
+from model.rounded import load_rounded
 from model.tts_adapter import TtsAdapter
 from training.codec import Codec, save
 from training.coder import CODEC_ENCODER
@@ -38,7 +39,7 @@ def resume(checkpoint: Path, out: Path) -> None:
     if not (out / "mouth.pt").exists():
         codec = Codec(MouthConfig())
         codec.mouth.load_state_dict(load_file(checkpoint / "mouth.safetensors"))
-        codec.encoder.load_state_dict(load_file(checkpoint / CODEC_ENCODER))
+        codec.encoder.load_state_dict(load_rounded(checkpoint / CODEC_ENCODER))
         for ema in codec.ema:
             ema.total = ema.quantizer.codebook.weight.detach().clone()
         save(out / "mouth.pt", codec, steps_done("mouth"))
