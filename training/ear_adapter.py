@@ -175,10 +175,10 @@ def main() -> None:
         network.mean.copy_(sample.mean(0))
         network.deviation.copy_(sample.std(0))
     optimizer = torch.optim.AdamW(network.parameters(), options.rate, betas=(0.9, 0.98), weight_decay=0.02)
-    if state:
+    if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
     average = Average(network, 0.998)
-    if state:
+    if "average" in state:
         average.load(state["average"])
     run = Run(Schedule(options.rate, 100, minutes=options.minutes), optimizer, state.get("step", 0), state.get("run"))
     columns = ("step", "seconds", "letters", "signs", "held_out", "clean_wer", "noisy_wer", "utterances")

@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoint import EMBEDDED
+from model.checkpoint import EMBEDDED, OWN_EARS
+from model.ear_adapter import load_ear_adapter
 from model.mouth import MouthConfig
 from model.rounded import load_rounded
 from model.tts_adapter import TtsAdapter
@@ -34,7 +35,7 @@ def steps_done(name: str) -> int:
 
 
 def resume(checkpoint: Path, out: Path) -> None:
-    """Write `mouth.pt`, `adapter.pt` and `spelling.pt`; files that are there already are left alone."""
+    """Write `mouth.pt`, `ears.pt`, `adapter.pt` and `spelling.pt`; files that are there already are left alone."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "mouth.pt").exists():
         codec = Codec(MouthConfig())
@@ -43,6 +44,9 @@ def resume(checkpoint: Path, out: Path) -> None:
         for ema in codec.ema:
             ema.total = ema.quantizer.codebook.weight.detach().clone()
         save(out / "mouth.pt", codec, steps_done("mouth"))
+    if not (out / "ears.pt").exists():
+        network = load_ear_adapter(checkpoint / OWN_EARS)
+        torch.save({"network": network.state_dict(), "step": steps_done("ears")}, out / "ears.pt")
     adapter = TtsAdapter()
     adapter.load_state_dict(load_file(checkpoint / "tts_adapter.safetensors"))
     if not (out / "adapter.pt").exists():
