@@ -37,7 +37,7 @@ jr=Junior, sr=Senior, tbsp=tablespoons, tsp=teaspoons
 """)
 """Written with a full stop that may end a sentence, too."""
 
-DOTTED = {"e.g": "for example", "i.e": "that is", "ph.d": "pee aitch dee", "m.d": "em dee", "c.e.o": "see ee oh"}
+DOTTED = {"e.g": "for example", "i.e": "that is", "ph.d": "pee aitch dee"}
 
 MONTHS = _table("""
 jan=January, feb=February, mar=March, apr=April, may=May, jun=June, jul=July, aug=August, sep=September
@@ -106,7 +106,7 @@ FUNCTION_WORDS = _words("The A An It He She They We I You This That These Those 
 
 OPERATORS = {
     "+": "plus", "=": "equals", "*": "times", "×": "times", "x": "times", "÷": "divided by", "/": "divided by",
-    "-": "minus", "−": "minus", "<": "is less than", ">": "is greater than", "≈": "is about", "≤": "is at most",
+    "-": "minus", "<": "is less than", ">": "is greater than", "≈": "is about", "≤": "is at most",
     "≥": "is at least", "±": "plus or minus", "^": "to the power of", "≠": "is not equal to",
 }  # fmt: skip
 """Between two numbers or letters, with space around them."""

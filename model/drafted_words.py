@@ -153,8 +153,8 @@ class DraftedWords:
         draft = self.network.spell(states.float()).text
         limit = 12 + round(self.words.options.tokens_per_second * seconds)
         hearing = self.words.judge(self.reader(states, draft, limit))
-        unsure = hearing.no_speech or hearing.average_log_probability < self.least_log_probability
-        unsure = unsure or likeness(hearing.text, draft) < self.least_likeness
+        unlikely = hearing.average_log_probability < self.least_log_probability
+        unsure = hearing.no_speech or unlikely or likeness(hearing.text, draft) < self.least_likeness
         return replace(hearing, doubtful=hearing.doubtful or unsure)
 
 

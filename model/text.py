@@ -247,7 +247,7 @@ def _whole(core: str, before: str, after: str) -> str | None:
         if between or core in SILENT:
             return OPERATORS[core] if between else "," if core == "-" else ""
     if _digit_ends(before):
-        if name in ("am", "pm", "a.m", "p.m"):
+        if name in ("am", "pm"):
             return _letters(core)
         if unit := _unit(core, before == "1"):
             return unit
