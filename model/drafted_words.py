@@ -102,8 +102,11 @@ class DraftReader:
         whole = self.transcriber.tokenizer.decode
         if len(letters(whole(said))) <= len(letters(draft)) * (1 + _TOO_LONG):
             return len(said)
-        begins = [n for n in range(1, len(said)) if whole([said[n]]).startswith(" ")]
-        return max([*begins, len(said)], key=lambda n: likeness(whole(said[:n]), draft))
+        pieces = [whole([token]) for token in said]
+        words = [n for n in range(1, len(said)) if pieces[n].startswith(" ")]
+        # a last word that the draft misspells is like nothing in it: where sentences end is better known
+        again = [n for n in words if said[n] == said[0] or pieces[n - 1].rstrip()[-1:] in (".", "?", "!")]
+        return max([*(again or words), len(said)], key=lambda n: likeness(whole(said[:n]), draft))
 
     def _no_speech(self, hidden: Tensor) -> float:
         """Its probability, from the hidden states (n, width) of the prompt."""

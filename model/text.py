@@ -77,7 +77,7 @@ def _say(number: int, kind: str = "cardinal") -> str:
 
 
 def _digits(text: str) -> str:
-    return " ".join(_say(int(digit)) for digit in text if digit.isdigit())
+    return " ".join(_say(int(digit)) for digit in text if digit.isdecimal())
 
 
 def _amount(whole: str, fraction: str | None = None) -> str:
@@ -202,7 +202,7 @@ def _capitals(word: str) -> str | None:
 
 
 def _digit_ends(word: str) -> bool:
-    return word[-1:].isdigit()
+    return word[-1:].isdecimal()
 
 
 def _abbreviated(core: str, more: bool, before: str, after: str) -> tuple[str, bool] | None:
@@ -214,10 +214,10 @@ def _abbreviated(core: str, more: bool, before: str, after: str) -> tuple[str, b
     follows_name = not more and after[:1].isupper() and after.strip(MARKS) not in FUNCTION_WORDS
     if name == "st":
         return ("Saint", False) if follows_name else ("Street", True)
-    if name in MONTHS and after[:1].isdigit():
+    if name in MONTHS and after[:1].isdecimal():
         return MONTHS[name], False
     if name == "no":
-        return ("number", False) if after[:1].isdigit() else None
+        return ("number", False) if after[:1].isdecimal() else None
     if _digit_ends(before) and (unit := _unit(core, before == "1")):
         return unit, True
     if name in TITLES:
@@ -251,7 +251,7 @@ def _whole(core: str, before: str, after: str) -> str | None:
             return _letters(core)
         if unit := _unit(core, before == "1"):
             return unit
-    if core.isdigit() and len(core) < 3 and 0 < int(core) < 32 and before.lower() in _MONTHS:
+    if core.isdecimal() and len(core) < 3 and 0 < int(core) < 32 and before.lower() in _MONTHS:
         return _say(int(core), "ordinal")
     if before[:1] in _CURRENCY and name in MAGNITUDES and _digit_ends(before):
         return f"{core} {_CURRENCY[before[0]][1]}"
@@ -329,7 +329,7 @@ def spoken(word: str, before: str = "", after: str = "") -> str:
         whole = _whole(core, before, after)
         said = _parts(core, after) if whole is None else whole
     said = _clean(f"{opened}{said}{closed}")
-    return said[:1].upper() + said[1:] if begins and (core[0].isupper() or core[0].isdigit()) else said
+    return said[:1].upper() + said[1:] if begins and (core[0].isupper() or core[0].isdecimal()) else said
 
 
 def _stop_is_part(word: str) -> bool:

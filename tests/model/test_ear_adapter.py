@@ -110,6 +110,15 @@ def test_a_reading_that_goes_on_after_the_draft_is_cut_where_it_is_most_like_it(
     assert reader.passes < 6
 
 
+def test_a_last_word_that_the_draft_misspells_is_kept_where_the_decoder_begins_again(
+    ears: Ears, whisper_words: WhisperWords
+) -> None:
+    sound = speak("hibari", "Please tell me a story about the sea.")
+    states = ears.encoder(log_mel(sound, states_of(len(sound)) + 50))
+    said = DraftReader(whisper_words.transcriber)(states, "Please tell me a story about the sy.", 60)
+    assert said.text == "Please tell me a story about the sea."
+
+
 def test_a_right_draft_is_read_in_one_pass(whisper_words: WhisperWords, states: Tensor) -> None:
     reader = DraftReader(whisper_words.transcriber)
     reader(states, QUESTION, 60)

@@ -44,6 +44,7 @@ from model.text import MARKS, speakable, spoken, waits
         ("rock & roll — ok", "rock and roll, okay"),
         ("the students' 'own' don't", "the students own don't"),
         ("😀", ""),
+        ("note ¹", "note"),
     ],
 )  # fmt: skip
 def test_examples(written: str, said: str) -> None:
