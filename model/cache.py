@@ -1,4 +1,4 @@
-"""Keys and values of many sequences in one preallocated tensor a layer."""
+"""Keys and values of many sequences in one preallocated tensor."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SlotCache(Cache):
 
     def __init__(self, layers: int, slots: int, heads: int, window: int, head_dim: int, like: Tensor) -> None:
         self.layers = []  # transformers' own per-layer caches: none, so that it asks for no masks of theirs
-        self.keys = [like.new_zeros(slots, heads, window, head_dim) for _ in range(layers)]
-        self.values = [like.new_zeros(slots, heads, window, head_dim) for _ in range(layers)]
+        self.all_keys, self.all_values = (like.new_zeros(layers, slots, heads, window, head_dim) for _ in range(2))
+        self.keys, self.values = list(self.all_keys), list(self.all_values)
         self.window = window
         self.slots = slots
         self._rows = torch.zeros(0, dtype=torch.long)

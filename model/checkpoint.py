@@ -83,7 +83,7 @@ class Precision:
 
     @classmethod
     def of(cls, name: torch.dtype | str, device: torch.device) -> Precision:
-        """`auto` is bfloat16 on a GPU; on a CPU int8 where bfloat16 is quick, else float16 against float32.
+        """`auto` is bfloat16 on a GPU, int8 on a CPU.
 
         A `torch.dtype` keeps the body as `transformers` made it.
         """
@@ -91,12 +91,14 @@ class Precision:
             return cls(name)
         on_cpu = device.type == "cpu"
         if name == "auto":
-            name = "bfloat16" if not on_cpu else "int8" if quick_dtype(device) == torch.bfloat16 else "float16"
+            name = "int8" if on_cpu else "bfloat16"
+        if name == "int8" and not on_cpu:
+            raise CheckpointError(f"int8 weights are multiplied on CPUs only; choose bfloat16 for {device.type}")
         known = {
             "float32": cls(torch.float32),
             "bfloat16": cls(torch.bfloat16, fused=True),
             "float16": cls(torch.float32, "float16", fused=True) if on_cpu else cls(torch.float16, fused=True),
-            "int8": cls(torch.bfloat16, "int8", fused=True),
+            "int8": cls(torch.float32, "int8", fused=True),
         }
         if name not in known:
             raise CheckpointError(f"dtype {name!r} is unknown; choose auto, {', '.join(known)}")
@@ -227,7 +229,9 @@ def open_own_parts(omni: MiniOmni, folder: Path, precision: Precision, device: t
         fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
         omni.adapter = adapter.eval()
     if config.ears == "whisper-base":
-        omni.ears = Ears.open(dtype=precision.dtype, exact=not precision.fused, device=device)
+        omni.ears = Ears.open(
+            dtype=quick_dtype(device) if precision.fused else precision.dtype, exact=not precision.fused, device=device
+        )
         if (folder / OWN_EARS).exists():
             hear_from_drafts(omni.ears, load_ear_adapter(folder / OWN_EARS).to(device))
 

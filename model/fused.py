@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.body_step import BodyStep
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.packed import Projection, WeightFormat, rms_norm
+from model.vectors import LANES
 
 FUSED_TYPES = ("llama", "qwen2")
 
@@ -48,6 +50,8 @@ class FusedBody:
         positions = torch.arange(int(fields.max_position_embeddings), device=self.norm.device).float()
         angles = positions[:, None] * body.rotary_emb.inv_freq.float()  # type: ignore
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        quick = weights == "int8" and self.head_dim % LANES == 0 and all(one.out.bias is None for one in self.layers)
+        self._step = self._one_position() if quick else None
 
     @staticmethod
     def _layer(layer: Any, weights: WeightFormat) -> _Layer:
@@ -63,9 +67,23 @@ class FusedBody:
             Projection(mlp.down_proj.weight, None, weights),
         )
 
+    def _one_position(self) -> BodyStep:
+        biases = [layer.qkv.bias for layer in self.layers if layer.qkv.bias is not None]
+        return BodyStep(
+            [[part.blocks for part in (one.qkv, one.out, one.gate_up, one.down)] for one in self.layers],
+            torch.stack([torch.stack([layer.norm_1, layer.norm_2]) for layer in self.layers]),
+            torch.stack(biases) if biases else torch.zeros(len(self.layers), 0),
+            self.norm,
+            (self.cos, self.sin),
+            (self.heads, self.groups),
+            self.eps,
+        )
+
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
         count, steps, _ = x.shape
+        if steps == 1 and self._step is not None:
+            return self._step(x, positions, rows, cache)
         mask: Tensor | None = cache.select(rows, positions)
         if count == 1 and steps == 1:
             mask = None  # everything up to here is seen

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from model.blocks import BlockMatrix
 from model.cache import LayersFrom, SlotCache
 from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
@@ -37,10 +38,16 @@ class Table(nn.Embedding):
     def __init__(self, rows: int, width: int, scale: float) -> None:
         super().__init__(rows, width)
         self.scale = scale
+        self._packed: BlockMatrix | None = None
+
+    def pack(self, matrix: BlockMatrix) -> None:
+        """Read rows of a packed matrix that holds the same from now on; the table's own are let go."""
+        self._packed = matrix
+        self.weight = nn.Parameter(self.weight[:0].clone(), requires_grad=False)
 
     def forward(self, input: Tensor) -> Tensor:
         """Rows of the table (…) → (…, width)."""
-        embedded = super().forward(input)
+        embedded = super().forward(input) if self._packed is None else self._packed.rows(input)
         return embedded if self.scale == 1 else embedded * torch.tensor(self.scale, dtype=embedded.dtype)
 
 
@@ -138,13 +145,27 @@ class OmniNetwork(nn.Module):
         self.body = nn.Identity()
         if weights == "plain":
             return
-        matrix = self.table.weight if self.head is None else self.head.weight
-        self._text_head = Projection(matrix[: self.config.vocabulary.text_size], weights=weights)
+        vocabulary = self.config.vocabulary
+        matrix = self._head_weight
+        self._text_head = Projection(matrix[: vocabulary.text_size], weights=weights)
         if self.config.audio_route == "body":
-            self._audio_head = Projection(matrix[self.config.vocabulary.text_size :], weights=weights)
-        self.head = None
-        if weights == "float16":  # only rows are read of it from now on
+            self._audio_head = Projection(matrix[vocabulary.text_size :], weights=weights)
+        # only rows are read of the table from now on
+        if weights == "int8" and self.head is None and len(matrix) == vocabulary.text_size:
+            self.table.pack(self._text_head.blocks)
+        else:
             self.table.half()
+        self.head = None
+
+    @property
+    def _head_weight(self) -> Tensor:
+        """(vocabulary, width); the table's own where they are tied."""
+        return self.table.weight if self.head is None else self.head.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.table.weight.device
 
     @property
     def weight_format(self) -> str:
@@ -161,7 +182,7 @@ class OmniNetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of hidden states, keys and values."""
-        return self.table.weight.dtype if self._fused is None else self._fused.dtype
+        return self._fused.dtype if self._fused is not None else self._head_weight.dtype
 
     def _can_fuse(self) -> bool:
         """`FusedBody` does exactly these sums: nothing slides, positions turn as in the first Llama."""
@@ -180,7 +201,7 @@ class OmniNetwork(nn.Module):
     # -- in -------------------------------------------------------------------------------------------------------
     def embed(self, ids: Tensor) -> Tensor:
         """Rows of the table (…, 8) → their mean (…, width); (…,) text ids → their rows (…, width)."""
-        embedded: Tensor = self.table(ids.to(self.table.weight.device)).to(self.dtype)
+        embedded: Tensor = self.table(ids.to(self.device)).to(self.dtype)
         return embedded.mean(-2) if self.config.audio_route == "body" else embedded
 
     def embed_prompt(self, prompt: Prompt, features: Tensor | None = None) -> Tensor:
@@ -188,7 +209,7 @@ class OmniNetwork(nn.Module):
         if features is None or prompt.features_at is None:
             return self.embed(prompt.ids)[None]
         assert self.adapter is not None, "only the published route reads encoder states"
-        rows = self.table(prompt.ids.to(self.table.weight.device)).to(self.dtype, copy=True)
+        rows = self.table(prompt.ids.to(self.device)).to(self.dtype, copy=True)
         heard = self.adapter(features.to(rows))[0]
         rows[prompt.features_at : prompt.features_at + len(heard), :AUDIO_LAYERS] = heard[:, None]
         return rows.mean(-2)[None]
@@ -204,7 +225,7 @@ class OmniNetwork(nn.Module):
             heads=int(body.get("num_key_value_heads") or heads),
             window=window,
             head_dim=int(body.get("head_dim") or self.config.width // heads),
-            like=torch.zeros((), dtype=self.dtype, device=self.table.weight.device),
+            like=torch.zeros((), dtype=self.dtype, device=self.device),
         )
 
     def forward(self, embedded: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
@@ -240,8 +261,8 @@ class OmniNetwork(nn.Module):
         if self._text_head is not None:
             logits = self._text_head(hidden).float()
         else:
-            weight = self.table.weight if self.head is None else self.head.weight
-            logits = F.linear(hidden[..., : self.config.width], weight[: self.config.vocabulary.text_size]).float()
+            head = self._head_weight[: self.config.vocabulary.text_size]
+            logits = F.linear(hidden[..., : self.config.width], head).float()
         return self._as_the_body_says(logits)
 
     def _as_the_body_says(self, logits: Tensor) -> Tensor:
@@ -266,7 +287,6 @@ class OmniNetwork(nn.Module):
         elif self._audio_head is not None:
             logits = self._audio_head(hidden)
         else:
-            weight = self.table.weight if self.head is None else self.head.weight
-            logits = F.linear(hidden, weight[vocabulary.text_size :])
+            logits = F.linear(hidden, self._head_weight[vocabulary.text_size :])
         split: Tensor = logits.unflatten(-1, (AUDIO_LAYERS, vocabulary.layer_size)).float()
         return split

@@ -8,19 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-INT8_KERNEL_ROWS = 8
-"""Up to so many positions at once the int8 kernel is the quicker way; more are multiplied in the activations' dtype,
-which makes a prompt of 48 positions twice as fast (one core, SmolLM2's shapes: 149 → 77 ms)."""
-
+from model.blocks import BlockMatrix
 
 WeightFormat = Literal["plain", "int8", "float16"]
 """How a matrix is held for its products.
 
 - plain: as it is.
-- int8: whole numbers with one scale an output, read by `torch`'s own kernel against bfloat16 activations: half the
-  bytes of bfloat16. The quickest step on CPUs that multiply bfloat16; on others, prompts must go through float32.
+- int8: whole numbers of 8 bits in blocks, or of the 4 that they were published in, against float32 activations
+  (`model/blocks.py`): a third to a sixth of float32's bytes, and nothing lost of weights that come so, as SmolLM2's do.
 - float16: packed for FBGEMM, read against float32 activations: half the bytes of float32 and its results (on CPUs with
-  AVX2 a body step takes half the time of float32, and eight rows hardly longer than one).
+  AVX2 a step takes half the time of float32, and eight rows hardly longer than one).
 """
 
 
@@ -44,13 +41,9 @@ class Projection:
             self.nbytes = 2 * weight.numel()
             self._multiply = self._multiply_float16
         elif weights == "int8":
-            exact = weight.detach().float()
-            scale = exact.abs().amax(1).clamp(min=1e-8) / 127
-            self._weight = (exact / scale[:, None]).round().to(torch.int8).contiguous()
-            self._scale = scale.to(torch.bfloat16)
-            self._slow_dtype = quick_dtype(weight.device)
-            self.nbytes = weight.numel()
-            self._multiply = self._multiply_int8
+            self.blocks = BlockMatrix(weight)
+            self.nbytes = self.blocks.nbytes
+            self._multiply = self._multiply_blocks
         else:
             self._weight = weight.detach().contiguous()
             self.nbytes = self._weight.nbytes
@@ -67,16 +60,9 @@ class Projection:
         y: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
         return y if self.bias is None else y + self.bias
 
-    def _multiply_int8(self, x: Tensor) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        y: Tensor
-        if len(flat) > INT8_KERNEL_ROWS or flat.is_cuda:
-            y = F.linear(flat.to(self._slow_dtype), self._weight.to(self._slow_dtype)).to(x.dtype) * self._scale
-        else:
-            y = torch._weight_int8pack_mm(flat, self._weight, self._scale)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.view(*x.shape[:-1], -1)
+    def _multiply_blocks(self, x: Tensor) -> Tensor:
+        y = self.blocks(x.float()).to(x.dtype)
+        return y if self.bias is None else y + self.bias
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -11,7 +11,7 @@ from model.config import OmniConfig
 from model.fused import FusedBody
 from model.network import OmniNetwork, build_body
 from model.omni import MiniOmni
-from model.packed import INT8_KERNEL_ROWS, Projection, WeightFormat
+from model.packed import Projection, WeightFormat
 from model.public_layout import from_public, public_shapes, to_public
 from model.vocabulary import AUDIO_LAYERS, Task, Vocabulary, build_prompt
 from tests.model import golden as reference
@@ -125,17 +125,6 @@ def test_post_adapter_answers_are_generated(with_post_adapter: tuple[MiniOmni, d
     assert tokens.text.shape == (9,)
 
 
-@pytest.mark.parametrize("rows", [1, INT8_KERNEL_ROWS, INT8_KERNEL_ROWS + 1, 40])
-def test_int8_multiplies_the_same_by_both_ways(rows: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    weight, bias = torch.randn(96, 64, generator=generator), torch.randn(96, generator=generator)
-    x = torch.randn(rows, 64, generator=generator).bfloat16()
-    projection = Projection(weight, bias.bfloat16(), "int8")
-    exact = x.float() @ weight.T + bias
-    error = (projection(x).float() - exact).square().mean() / exact.square().mean()
-    assert error < 2e-4
-
-
 @pytest.mark.parametrize("rows", [1, 8, 40])
 def test_float16_weights_multiply_as_what_they_round_to(rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -165,7 +154,7 @@ def test_fused_bodies_compute_the_same(family: str) -> None:
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("weights", "dtype", "least"), [("int8", "bfloat16", 0.995), ("float16", "float32", 0.99999)])
+@pytest.mark.parametrize(("weights", "dtype", "least"), [("int8", "float32", 0.9995), ("float16", "float32", 0.99999)])
 def test_the_published_model_in_quick_formats_chooses_what_it_would(
     public: MiniOmni, weights: WeightFormat, dtype: str, least: float
 ) -> None:

@@ -1,0 +1,279 @@
+"""Matrices in whole numbers of 4 or 8 bits, 32 weights to a block, multiplied with float32 activations.
+
+A weight is step · q + base; each block of 32 inputs of an output has its own step and base (float16). It is the form
+that GGUF files come in (Q4_1, Q8_0, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), and a matrix that was
+in it once is found to fit it again, bit for bit: nothing is lost, and a product reads 0.63 or 1.13 bytes a weight.
+Other matrices are rounded to 8 bits.
+
+One product of one row reads every weight once and is as quick as memory; more rows share the unpacking, tile by tile.
+"""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.vectors import LANES, add, broadcast, compiled, field, load, load_halves, load_words, multiply_add, store
+
+BLOCK = 32
+"""Weights that share a step and a base."""
+SHARED_ROWS = 4
+"""Rows that are multiplied together; with fewer, one after another from the packed form."""
+THREADED_ROWS = 8
+"""From so many rows on a product is shared among threads: less would cost more in waiting than it saves."""
+
+
+class BlockMatrix:
+    """A linear layer's weight, packed: tiles of 16 outputs, each a run of blocks.
+
+    `words` holds q of 16 outputs side by side, 8 or 4 successive inputs in each uint32, lowest bits first;
+    `steps` and `bases` are float16 in uint16.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        """`weight` (outputs, inputs), any float dtype."""
+        exact = weight.detach().cpu().float().numpy()
+        self.outputs, self.inputs = exact.shape
+        tiles, self.blocks = -(-self.outputs // LANES), -(-self.inputs // BLOCK)
+        padded = np.zeros((tiles * LANES, self.blocks * BLOCK), np.float32)
+        padded[: self.outputs, : self.inputs] = exact
+        values = padded.reshape(tiles * LANES, self.blocks, BLOCK)
+        self.bits, q, steps, bases = _pack(values)
+        self.words = _lay_out(q, self.bits, tiles, self.blocks)
+        self.steps, self.bases = (
+            part.reshape(tiles, LANES, self.blocks).swapaxes(1, 2).ravel().view(np.uint16) for part in (steps, bases)
+        )
+        self.tiles = tiles
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that one product reads."""
+        return int(self.words.nbytes + self.steps.nbytes + self.bases.nbytes)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(…, inputs) float32 → (…, outputs) float32."""
+        rows = x.reshape(-1, self.inputs).numpy()
+        if self.blocks * BLOCK != self.inputs:
+            rows = np.pad(rows, ((0, 0), (0, self.blocks * BLOCK - self.inputs)))
+        y = np.empty((len(rows), self.tiles * LANES), np.float32)
+        threads = min(torch.get_num_threads(), self.tiles) if len(rows) >= THREADED_ROWS else 1
+        cuts = [self.tiles * part // threads for part in range(threads + 1)]
+        work = partial(multiply, self.bits, self.words, self.steps, self.bases, rows, y)
+        (first, last), *others = itertools.pairwise(cuts)
+        waiting = [_pool().submit(work, *cut) for cut in others]
+        work(first, last)
+        for one in waiting:
+            one.result()
+        return torch.from_numpy(y)[:, : self.outputs].reshape(*x.shape[:-1], self.outputs)
+
+    def rows(self, outputs: Tensor) -> Tensor:
+        """The weights of some outputs (…,) → (…, inputs) float32."""
+        index = outputs.reshape(-1).numpy()
+        tile, lane = index // LANES, index % LANES
+        words = self.words.reshape(self.tiles, -1, LANES)[tile, :, lane]
+        shifts = np.arange(0, 32, self.bits, dtype=np.uint32)
+        q = (words[..., None] >> shifts) & np.uint32(2**self.bits - 1)
+        steps, bases = (
+            part.view(np.float16).reshape(self.tiles, -1, LANES)[tile, :, lane].astype(np.float64)[..., None]
+            for part in (self.steps, self.bases)
+        )
+        exact = q.reshape(len(index), -1, BLOCK) * steps + bases
+        kept = exact.astype(np.float32).reshape(len(index), -1)[:, : self.inputs]
+        return torch.from_numpy(kept).reshape(*outputs.shape, self.inputs)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="product")
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+def _pack(values: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """(outputs, blocks, 32) → bits, q, steps, bases: the first form that loses nothing, else rounded to 8 bits."""
+    low, high = values.min(-1), values.max(-1)
+    four = _grid((high - low) / 15, low)
+    if (found := _fit(values, *four, 15)) is not None:
+        return 4, found, *four
+    eight = _grid(np.abs(values).max(-1) / 127, None)
+    if (found := _fit(values, *eight, 255)) is not None:
+        return 8, found, *eight
+    bases = _towards(low, -np.inf)
+    steps = _towards((high - bases.astype(np.float32)) / 255, np.inf)
+    wide = np.where(steps == 0, np.float32(1), steps.astype(np.float32))[..., None]
+    q = ((values - bases.astype(np.float32)[..., None]) / wide).round().clip(0, 255)
+    return 8, q.astype(np.uint8), steps, bases
+
+
+def _towards(values: np.ndarray, limit: float) -> np.ndarray:
+    """The nearest float16 that lies on this side."""
+    halves = values.astype(np.float16)
+    beyond = halves.astype(np.float32) < values if limit > 0 else halves.astype(np.float32) > values
+    return np.where(beyond, np.nextafter(halves, np.float16(limit)), halves)
+
+
+def _grid(steps: np.ndarray, bases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    halves = steps.astype(np.float16)
+    return halves, (-128 * halves.astype(np.float32) if bases is None else bases).astype(np.float16)
+
+
+def _fit(values: np.ndarray, steps: np.ndarray, bases: np.ndarray, most: int) -> np.ndarray | None:
+    """q where step · q + base is each value to the bit, else None."""
+    step, base = (part.astype(np.float32)[..., None] for part in (steps, bases))
+    q = ((values - base) / np.where(step == 0, np.float32(1), step)).round().clip(0, most)
+    return q.astype(np.uint8) if np.array_equal(step * q + base, values) else None
+
+
+def _lay_out(q: np.ndarray, bits: int, tiles: int, blocks: int) -> np.ndarray:
+    """(outputs, blocks, 32) → one uint32 for 32 / bits inputs of an output, sixteen outputs side by side."""
+    held = 32 // bits
+    words = np.zeros((tiles, LANES, blocks * bits), np.uint32)
+    split = q.reshape(tiles, LANES, -1, held)
+    for place in range(held):
+        words |= split[..., place].astype(np.uint32) << np.uint32(place * bits)
+    return np.ascontiguousarray(words.swapaxes(1, 2)).ravel()
+
+
+# -- products, compiled -----------------------------------------------------------------------------------------------
+@compiled(fastmath=True)
+def multiply(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
+    """x (rows, 32 · blocks) times tiles `first` … `last` of a matrix → the same tiles of y (rows, 16 · tiles)."""
+    rows, inputs = x.shape
+    if rows < SHARED_ROWS:
+        for row in range(rows):
+            _multiply_row(bits, words, steps, bases, x[row], y[row], first, last)
+        return
+    panel = np.empty(inputs * LANES, np.float32)
+    flat = y.ravel()  # a view: y is contiguous
+    width = y.shape[1]
+    for tile in range(first, last):
+        _unpack(bits, words, steps, bases, tile, inputs // BLOCK, panel)
+        row = 0
+        while row + 4 <= rows:
+            _multiply_four(x, row, panel, flat, row * width + tile * LANES, width)
+            row += 4
+        while row < rows:
+            _multiply_one(x, row, panel, flat, row * width + tile * LANES)
+            row += 1
+
+
+@compiled()
+def _multiply_four(x, row, panel, y, at, width):  # type: ignore[no-untyped-def]
+    a = b = c = d = broadcast(np.float32(0))
+    for k in range(x.shape[1]):
+        w = load(panel, k * LANES)
+        a = multiply_add(w, broadcast(x[row, k]), a)
+        b = multiply_add(w, broadcast(x[row + 1, k]), b)
+        c = multiply_add(w, broadcast(x[row + 2, k]), c)
+        d = multiply_add(w, broadcast(x[row + 3, k]), d)
+    store(y, at, a)
+    store(y, at + width, b)
+    store(y, at + 2 * width, c)
+    store(y, at + 3 * width, d)
+
+
+@compiled()
+def _multiply_one(x, row, panel, y, at):  # type: ignore[no-untyped-def]
+    a = b = broadcast(np.float32(0))
+    for k in range(0, x.shape[1], 2):
+        a = multiply_add(load(panel, k * LANES), broadcast(x[row, k]), a)
+        b = multiply_add(load(panel, (k + 1) * LANES), broadcast(x[row, k + 1]), b)
+    store(y, at, add(a, b))
+
+
+@compiled()
+def _unpack(bits, words, steps, bases, tile, blocks, panel):  # type: ignore[no-untyped-def]
+    """A tile's weights → (inputs, 16) in `panel`."""
+    for block in range(blocks):
+        at = (tile * blocks + block) * LANES
+        step, base = load_halves(steps, at), load_halves(bases, at)
+        to = block * BLOCK * LANES
+        if bits == 4:
+            for part in range(4):
+                w = load_words(words, at * 4 + part * LANES)
+                store(panel, to, multiply_add(field(w, 0xF, 0), step, base))
+                store(panel, to + LANES, multiply_add(field(w, 0xF, 4), step, base))
+                store(panel, to + 2 * LANES, multiply_add(field(w, 0xF, 8), step, base))
+                store(panel, to + 3 * LANES, multiply_add(field(w, 0xF, 12), step, base))
+                store(panel, to + 4 * LANES, multiply_add(field(w, 0xF, 16), step, base))
+                store(panel, to + 5 * LANES, multiply_add(field(w, 0xF, 20), step, base))
+                store(panel, to + 6 * LANES, multiply_add(field(w, 0xF, 24), step, base))
+                store(panel, to + 7 * LANES, multiply_add(field(w, 0xF, 28), step, base))
+                to += 8 * LANES
+        else:
+            for part in range(8):
+                w = load_words(words, at * 8 + part * LANES)
+                store(panel, to, multiply_add(field(w, 0xFF, 0), step, base))
+                store(panel, to + LANES, multiply_add(field(w, 0xFF, 8), step, base))
+                store(panel, to + 2 * LANES, multiply_add(field(w, 0xFF, 16), step, base))
+                store(panel, to + 3 * LANES, multiply_add(field(w, 0xFF, 24), step, base))
+                to += 4 * LANES
+
+
+@compiled(fastmath=True)
+def _multiply_row(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
+    """One row, straight from the packed form.
+
+    Bits are not moved to the right place: the input that they meet is divided by the power of two instead, which is
+    exact. Only the highest bits, which hold the sign, are moved. The base meets the sum of a block's inputs.
+    """
+    blocks = len(x) // BLOCK
+    sums = np.empty(blocks, np.float32)
+    for block in range(blocks):
+        total = np.float32(0)
+        for k in range(BLOCK):
+            total += x[block * BLOCK + k]
+        sums[block] = total
+    scaled = np.empty(len(x), np.float32)
+    held = 32 // bits
+    for k in range(0, len(x), held):
+        power = np.float32(1)
+        for place in range(held - 1):
+            scaled[k + place] = x[k + place] * power
+            power /= np.float32(1 << bits)
+        scaled[k + held - 1] = x[k + held - 1]
+    for tile in range(first, last):
+        total = broadcast(np.float32(0))
+        for block in range(blocks):
+            at = (tile * blocks + block) * LANES
+            if bits == 4:
+                part = _block_of_4_bits(words, at * 4, scaled, block * BLOCK)
+            else:
+                part = _block_of_8_bits(words, at * 8, scaled, block * BLOCK)
+            total = multiply_add(load_halves(steps, at), part, total)
+            total = multiply_add(load_halves(bases, at), broadcast(sums[block]), total)
+        store(y, tile * LANES, total)
+
+
+@compiled(inline="always")
+def _block_of_4_bits(words, at, x, k):  # type: ignore[no-untyped-def]
+    a = b = broadcast(np.float32(0))
+    for part in range(4):
+        w = load_words(words, at + part * LANES)
+        a = multiply_add(field(w, 0xF, 0), broadcast(x[k]), a)
+        b = multiply_add(field(w, 0xF0, 0), broadcast(x[k + 1]), b)
+        a = multiply_add(field(w, 0xF00, 0), broadcast(x[k + 2]), a)
+        b = multiply_add(field(w, 0xF000, 0), broadcast(x[k + 3]), b)
+        a = multiply_add(field(w, 0xF0000, 0), broadcast(x[k + 4]), a)
+        b = multiply_add(field(w, 0xF00000, 0), broadcast(x[k + 5]), b)
+        a = multiply_add(field(w, 0xF000000, 0), broadcast(x[k + 6]), a)
+        b = multiply_add(field(w, 0xF, 28), broadcast(x[k + 7]), b)
+        k += 8
+    return add(a, b)
+
+
+@compiled(inline="always")
+def _block_of_8_bits(words, at, x, k):  # type: ignore[no-untyped-def]
+    a = b = broadcast(np.float32(0))
+    for part in range(8):
+        w = load_words(words, at + part * LANES)
+        a = multiply_add(field(w, 0xFF, 0), broadcast(x[k]), a)
+        b = multiply_add(field(w, 0xFF00, 0), broadcast(x[k + 1]), b)
+        a = multiply_add(field(w, 0xFF0000, 0), broadcast(x[k + 2]), a)
+        b = multiply_add(field(w, 0xFF, 24), broadcast(x[k + 3]), b)
+        k += 4
+    return add(a, b)

@@ -1,0 +1,188 @@
+"""One position of every row through a whole Llama or Qwen2 body, as one compiled call.
+
+A step of one row is bound by memory, and a hundred small tensor operations would take as long as reading the weights;
+here they are loops over buffers that stay in the cache. Longer inputs (prompts) take `FusedBody`'s way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.blocks import BLOCK, BlockMatrix, multiply
+from model.cache import SlotCache
+from model.vectors import LANES, broadcast, compiled, load, multiply_add, store
+
+
+class BodyStep:
+    """The matrices of all layers in one piece of memory, and the norms and angles between them."""
+
+    def __init__(
+        self,
+        matrices: Sequence[Sequence[BlockMatrix]],
+        norms: Tensor,
+        biases: Tensor,
+        last_norm: Tensor,
+        angles: tuple[Tensor, Tensor],
+        heads: tuple[int, int],
+        eps: float,
+    ) -> None:
+        """`matrices` of each layer: qkv, out, gate_up, down. `norms` (layers, 2, width), `biases` (layers, qkv) or
+        (layers, 0), `angles` cosine and sine (positions, head_dim / 2), `heads` of queries and of keys.
+
+        The matrices' own arrays become views of the joined ones.
+        """
+        flat = [matrix for layer in matrices for matrix in layer]
+        table = np.zeros((len(matrices), 4, 4), np.int64)
+        joined = []
+        for name in ("words", "steps", "bases"):
+            joined.append(np.concatenate([getattr(matrix, name) for matrix in flat]))
+        word = scale = 0
+        for index, matrix in enumerate(flat):
+            table[index // 4, index % 4] = matrix.bits, word, scale, matrix.tiles
+            words, scales = len(matrix.words), len(matrix.steps)
+            matrix.words = joined[0][word : word + words]
+            matrix.steps, matrix.bases = (part[scale : scale + scales] for part in joined[1:])
+            word, scale = word + words, scale + scales
+        self._weights = (table, *joined)
+        self._small = tuple(t.float().contiguous().numpy() for t in (norms, biases, last_norm, *angles))
+        self._numbers = (*heads, 2 * angles[0].shape[1], matrices[0][3].inputs, np.float32(eps))
+
+    def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
+        """(n, 1, width) at `positions` (n, 1) of cache rows (n,) → normed hidden states (n, 1, width), all float32."""
+        longest = int(positions.max())
+        if longest >= cache.window:
+            raise ValueError(f"position {longest} is outside the window of {cache.window} positions")
+        state = x[:, 0].clone().numpy()
+        keys, values = cache.all_keys.numpy(), cache.all_values.numpy()
+        _step(*self._weights, *self._small, *self._numbers, keys, values, rows.numpy(), positions[:, 0].numpy(), state)
+        return torch.from_numpy(state)[:, None]
+
+
+@compiled(fastmath=True)
+def _step(  # type: ignore[no-untyped-def]
+    table, words, steps, bases, norms, biases, last_norm, cos, sin,
+    heads, groups, head_dim, inner, eps, keys, values, rows, positions, x,
+):  # fmt: skip
+    count, width = x.shape
+    normed = np.zeros((count, -(-width // BLOCK) * BLOCK), np.float32)
+    seen = np.zeros((count, -(-heads * head_dim // BLOCK) * BLOCK), np.float32)
+    active = np.zeros((count, -(-inner // BLOCK) * BLOCK), np.float32)
+    qkv = np.empty((count, table[0, 0, 3] * LANES), np.float32)
+    added = np.empty((count, table[0, 1, 3] * LANES), np.float32)
+    gates = np.empty((count, table[0, 2, 3] * LANES), np.float32)
+    scores = np.empty(positions.max() + 1, np.float32)
+    for layer in range(len(table)):
+        for row in range(count):
+            _norm(x[row], norms[layer, 0], eps, normed[row])
+        _product(table[layer, 0], words, steps, bases, normed, qkv)
+        for row in range(count):
+            here, place, slot = qkv[row], positions[row], rows[row]
+            for k in range(biases.shape[1]):
+                here[k] += biases[layer, k]
+            for head in range(heads + groups):
+                _rotate(here[head * head_dim : (head + 1) * head_dim], cos[place], sin[place])
+            for group in range(groups):
+                at = (heads + group) * head_dim
+                keys[layer, slot, group, place] = here[at : at + head_dim]
+                at += groups * head_dim
+                values[layer, slot, group, place] = here[at : at + head_dim]
+            for head in range(heads):
+                group = head // (heads // groups)
+                part = slice(head * head_dim, (head + 1) * head_dim)
+                of = scores[: place + 1]
+                _attend(here[part], keys[layer, slot, group], values[layer, slot, group], of, seen[row, part])
+        _product(table[layer, 1], words, steps, bases, seen, added)
+        for row in range(count):
+            for k in range(width):
+                x[row, k] += added[row, k]
+            _norm(x[row], norms[layer, 1], eps, normed[row])
+        _product(table[layer, 2], words, steps, bases, normed, gates)
+        for row in range(count):
+            _gate(gates[row], inner, active[row])
+        _product(table[layer, 3], words, steps, bases, active, added)
+        for row in range(count):
+            for k in range(width):
+                x[row, k] += added[row, k]
+    for row in range(count):
+        _norm(x[row], last_norm, eps, x[row])
+
+
+@compiled()
+def _product(entry, words, steps, bases, x, y):  # type: ignore[no-untyped-def]
+    bits, word, scale, tiles = entry[0], entry[1], entry[2], entry[3]
+    scales = tiles * (x.shape[1] // BLOCK) * LANES
+    end = scale + scales
+    multiply(bits, words[word : word + scales * bits], steps[scale:end], bases[scale:end], x, y, 0, tiles)
+
+
+@compiled(fastmath=True)
+def _norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
+    """Root-mean-square norm of x (width,) → the first of y."""
+    total = np.float32(0)
+    for k in range(len(x)):
+        total += x[k] * x[k]
+    factor = np.float32(1) / np.sqrt(total / np.float32(len(x)) + eps)
+    for k in range(len(x)):
+        y[k] = x[k] * factor * weight[k]
+
+
+@compiled(fastmath=True)
+def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
+    half = len(cos)
+    for k in range(half):
+        a, b = x[k], x[k + half]
+        x[k] = a * cos[k] - b * sin[k]
+        x[k + half] = b * cos[k] + a * sin[k]
+
+
+@compiled(fastmath=True)
+def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
+    """One head over the first positions of its keys and values (window, head_dim); `scores` (positions,) is scratch."""
+    scale = np.float32(1) / np.sqrt(np.float32(len(query)))
+    highest = np.float32(-np.inf)
+    for t in range(len(scores)):
+        total = np.float32(0)
+        for k in range(len(query)):
+            total += query[k] * keys[t, k]
+        scores[t] = total * scale
+        highest = max(highest, scores[t])
+    total = np.float32(0)
+    for t in range(len(scores)):
+        scores[t] = _exponential(scores[t] - highest)
+        total += scores[t]
+    flat, share = values.ravel(), np.float32(1) / total
+    for t in range(len(scores)):
+        scores[t] *= share
+    for k in range(0, len(query), LANES):
+        mean = broadcast(np.float32(0))
+        for t in range(len(scores)):
+            mean = multiply_add(load(flat, t * len(query) + k), broadcast(scores[t]), mean)
+        store(y, k, mean)
+
+
+@compiled(fastmath=True)
+def _gate(gates, inner, y):  # type: ignore[no-untyped-def]
+    """SiLU of the first half times the second half."""
+    for k in range(inner):
+        gate = gates[k]
+        y[k] = gate / (np.float32(1) + _exponential(-gate)) * gates[inner + k]
+
+
+@compiled()
+def _exponential(x):  # type: ignore[no-untyped-def]
+    """e^x for float32 as Cephes' `expf` computes it, but in a form that LLVM does for many numbers at once."""
+    x = min(max(x, np.float32(-87.0)), np.float32(88.0))
+    power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    x = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+    y = np.float32(1.9875691500e-4)
+    y = y * x + np.float32(1.3981999507e-3)
+    y = y * x + np.float32(8.3334519073e-3)
+    y = y * x + np.float32(4.1665795894e-2)
+    y = y * x + np.float32(1.6666665459e-1)
+    y = y * x + np.float32(5.0000001201e-1)
+    y = y * x * x + x + np.float32(1)
+    return y * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
