@@ -1,7 +1,7 @@
-"""One position of every row through a whole Llama or Qwen2 body, as one compiled call.
+"""A few positions through a whole Llama or Qwen2 body, as one compiled call.
 
-A step of one row is bound by memory, and a hundred small tensor operations would take as long as reading the weights;
-here they are loops over buffers that stay in the cache. Longer inputs (prompts) take `FusedBody`'s way.
+A step of one row is bound by memory, and hundreds of small tensor operations would take as long as reading the weights;
+here they are loops over buffers that stay in the cache. Long prompts take `FusedBody`'s way.
 """
 
 from __future__ import annotations
@@ -52,14 +52,16 @@ class BodyStep:
         self._numbers = (*heads, 2 * angles[0].shape[1], matrices[0][3].inputs, np.float32(eps))
 
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
-        """(n, 1, width) at `positions` (n, 1) of cache rows (n,) → normed hidden states (n, 1, width), all float32."""
+        """(n, steps, width) at rising `positions` (n, steps) of cache rows (n,) → normed hidden states, float32."""
         longest = int(positions.max())
         if longest >= cache.window:
             raise ValueError(f"position {longest} is outside the window of {cache.window} positions")
-        state = x[:, 0].clone().numpy()
+        state = x.reshape(-1, x.shape[-1]).clone().numpy()
         keys, values = cache.all_keys.numpy(), cache.all_values.numpy()
-        _step(*self._weights, *self._small, *self._numbers, keys, values, rows.numpy(), positions[:, 0].numpy(), state)
-        return torch.from_numpy(state)[:, None]
+        places = positions.reshape(-1).numpy()
+        slots = rows.repeat_interleave(positions.shape[1]).numpy()
+        _step(*self._weights, *self._small, *self._numbers, keys, values, slots, places, state)
+        return torch.from_numpy(state).view(x.shape)
 
 
 @compiled(fastmath=True)
@@ -79,7 +81,7 @@ def _step(  # type: ignore[no-untyped-def]
         for row in range(count):
             _norm(x[row], norms[layer, 0], eps, normed[row])
         _product(table[layer, 0], words, steps, bases, normed, qkv)
-        for row in range(count):
+        for row in range(count):  # in order: a prompt's positions see those before them
             here, place, slot = qkv[row], positions[row], rows[row]
             for k in range(biases.shape[1]):
                 here[k] += biases[layer, k]

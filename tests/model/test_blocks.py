@@ -108,7 +108,7 @@ def test_a_step_of_the_whole_body_is_what_its_layers_compute(
     step, outputs, kept = fused._step, [], []
     assert step is not None
     with torch.inference_mode():
-        for quick in (step, None):
+        for quick in (step, None):  # prompts of 1 to 30 positions and a step of three rows by both
             fused._step = quick
             cache = network.new_cache(5, 40)
             slots, lengths = torch.tensor([4, 0, 2]), (9, 1, 30)
