@@ -24,17 +24,21 @@ COPY checkpoints checkpoints
 COPY LICENSE NOTICE ./
 # readable for the user that serves, whatever the modes were in the checkout
 RUN /opt/venv/bin/python -m compileall -q model server && chmod -R a+rX .
+# what Numba compiles for this processor; on another one, or in a file system that nobody may write to, it compiles anew
+RUN NUMBA_CACHE_DIR=/app/compiled /opt/venv/bin/python -m model --text "Hello." --max-tokens 12
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent omni
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
+COPY --from=build --chown=10001:10001 /app/compiled /app/compiled
 WORKDIR /app
 USER 10001
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HUB_OFFLINE=1 \
+    NUMBA_CACHE_DIR=/app/compiled \
     OMNI_HOST=0.0.0.0 \
     OMNI_PORT=8000
 EXPOSE 8000

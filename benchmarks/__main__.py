@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import engine, latency, load, sessions, startup
+from benchmarks import agreement, engine, latency, load, sessions, startup
 from benchmarks.report import Report
 
 
@@ -24,6 +24,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=_positive, default=50, help="sessions: open conversations (50)")
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
     parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
+    parser.add_argument("--questions", type=_positive, default=50, help="agreement: typed questions (50)")
     parser.add_argument("flags", nargs="*", help="for the server, after --")
     return parser.parse_args(argv)
 
@@ -38,6 +39,7 @@ def _positive(text: str) -> int:
 _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "startup": lambda a: startup.run(a.starts, tuple(a.flags)),
     "engine": lambda a: engine.run(a.steps),
+    "agreement": lambda a: agreement.run(a.questions),
     "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
     "load": lambda a: load.run(a.people, a.rounds, tuple(a.flags)),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),

@@ -96,17 +96,16 @@ def _pool() -> ThreadPoolExecutor:
 def _pack(values: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """(outputs, blocks, 32) → bits, q, steps, bases: the first form that loses nothing, else rounded to 8 bits."""
     low, high = values.min(-1), values.max(-1)
-    four = _grid((high - low) / 15, low)
-    if (found := _fit(values, *four, 15)) is not None:
-        return 4, found, *four
-    eight = _grid(np.abs(values).max(-1) / 127, None)
-    if (found := _fit(values, *eight, 255)) is not None:
-        return 8, found, *eight
+    q = np.empty(values.shape, np.uint8)
+    for bits, step, from_zero in ((4, (high - low) / 15, False), (8, np.maximum(high, -low) / 127, True)):
+        steps = step.astype(np.float16)
+        bases = (-128 * steps.astype(np.float32) if from_zero else low).astype(np.float16)
+        if _fit(values, steps.astype(np.float32), bases.astype(np.float32), 2**bits - 1, True, q):
+            return bits, q, steps, bases
     bases = _towards(low, -np.inf)
     steps = _towards((high - bases.astype(np.float32)) / 255, np.inf)
-    wide = np.where(steps == 0, np.float32(1), steps.astype(np.float32))[..., None]
-    q = ((values - bases.astype(np.float32)[..., None]) / wide).round().clip(0, 255)
-    return 8, q.astype(np.uint8), steps, bases
+    _fit(values, steps.astype(np.float32), bases.astype(np.float32), 255, False, q)
+    return 8, q, steps, bases
 
 
 def _towards(values: np.ndarray, limit: float) -> np.ndarray:
@@ -116,16 +115,19 @@ def _towards(values: np.ndarray, limit: float) -> np.ndarray:
     return np.where(beyond, np.nextafter(halves, np.float16(limit)), halves)
 
 
-def _grid(steps: np.ndarray, bases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    halves = steps.astype(np.float16)
-    return halves, (-128 * halves.astype(np.float32) if bases is None else bases).astype(np.float16)
-
-
-def _fit(values: np.ndarray, steps: np.ndarray, bases: np.ndarray, most: int) -> np.ndarray | None:
-    """q where step · q + base is each value to the bit, else None."""
-    step, base = (part.astype(np.float32)[..., None] for part in (steps, bases))
-    q = ((values - base) / np.where(step == 0, np.float32(1), step)).round().clip(0, most)
-    return q.astype(np.uint8) if np.array_equal(step * q + base, values) else None
+@compiled()
+def _fit(values, steps, bases, most, exactly, q):  # type: ignore[no-untyped-def]
+    """The nearest q of each value; with `exactly`, False at the first whose step · q + base is not it to the bit."""
+    for row in range(values.shape[0]):
+        for block in range(values.shape[1]):
+            step, base = steps[row, block], bases[row, block]
+            scale = np.float32(1) / step if step > 0 else np.float32(0)
+            for k in range(BLOCK):
+                found = min(max(np.rint((values[row, block, k] - base) * scale), np.float32(0)), np.float32(most))
+                if exactly and step * found + base != values[row, block, k]:
+                    return False
+                q[row, block, k] = np.uint8(found)
+    return True
 
 
 def _lay_out(q: np.ndarray, bits: int, tiles: int, blocks: int) -> np.ndarray:

@@ -32,3 +32,10 @@ def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["speed"])
     assert "latency" in capsys.readouterr().err
+
+
+def test_the_served_model_agrees_with_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agreement", "--questions", "2", "--json"]) == 0
+    figures = {figure["name"]: figure["value"] for figure in json.loads(capsys.readouterr().out)["figures"]}
+    assert figures["greedy tokens as in float32"] == 100
+    assert figures["answers with all of them"] == 2
