@@ -38,17 +38,39 @@ class BlockMatrix:
     def __init__(self, weight: Tensor) -> None:
         """`weight` (outputs, inputs), any float dtype."""
         exact = weight.detach().cpu().float().numpy()
-        self.outputs, self.inputs = exact.shape
-        tiles, self.blocks = -(-self.outputs // LANES), -(-self.inputs // BLOCK)
-        padded = np.zeros((tiles * LANES, self.blocks * BLOCK), np.float32)
-        padded[: self.outputs, : self.inputs] = exact
-        values = padded.reshape(tiles * LANES, self.blocks, BLOCK)
-        self.bits, q, steps, bases = _pack(values)
-        self.words = _lay_out(q, self.bits, tiles, self.blocks)
+        outputs, inputs = exact.shape
+        padded = np.zeros((-(-outputs // LANES) * LANES, -(-inputs // BLOCK) * BLOCK), np.float32)
+        padded[:outputs, :inputs] = exact
+        self._hold(outputs, inputs, *_pack(padded.reshape(len(padded), -1, BLOCK)))
+
+    @classmethod
+    def from_gguf(cls, kind: str, rows: np.ndarray) -> BlockMatrix:
+        """A matrix as it stands in a GGUF file, (outputs, bytes) uint8, `kind` Q4_1 or Q8_0; outputs in sixteens.
+
+        Raises `ValueError` for other kinds and shapes.
+        """
+        if kind not in ("Q4_1", "Q8_0") or len(rows) % LANES:
+            raise ValueError(f"{len(rows)} outputs in {kind} cannot be taken as they are: give the numbers")
+        if kind == "Q4_1":
+            blocks = rows.reshape(len(rows), -1, 20)
+            steps, bases = (blocks[..., at : at + 2].copy().view(np.float16)[..., 0] for at in (0, 2))
+            q = np.concatenate([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], -1)
+        else:
+            blocks = rows.reshape(len(rows), -1, 34)
+            steps = blocks[..., :2].copy().view(np.float16)[..., 0]
+            q, bases = blocks[..., 2:] ^ 128, (steps * np.float16(-128))  # signed → counted from -128
+        matrix = cls.__new__(cls)
+        matrix._hold(len(rows), q.shape[1] * BLOCK, 4 if kind == "Q4_1" else 8, q, steps, bases)
+        return matrix
+
+    def _hold(self, outputs: int, inputs: int, bits: int, q: np.ndarray, steps: np.ndarray, bases: np.ndarray) -> None:
+        self.outputs, self.inputs, self.bits = outputs, inputs, bits
+        self.tiles, self.blocks = len(q) // LANES, q.shape[1]
+        self.words = _lay_out(q, bits, self.tiles, self.blocks)
         self.steps, self.bases = (
-            part.reshape(tiles, LANES, self.blocks).swapaxes(1, 2).ravel().view(np.uint16) for part in (steps, bases)
+            part.reshape(self.tiles, LANES, self.blocks).swapaxes(1, 2).ravel().view(np.uint16)
+            for part in (steps, bases)
         )
-        self.tiles = tiles
 
     @property
     def nbytes(self) -> int:

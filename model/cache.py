@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import Cache
@@ -19,7 +21,8 @@ class SlotCache(Cache):
 
     def __init__(self, layers: int, slots: int, heads: int, window: int, head_dim: int, like: Tensor) -> None:
         self.layers = []  # transformers' own per-layer caches: none, so that it asks for no masks of theirs
-        self.all_keys, self.all_values = (like.new_zeros(layers, slots, heads, window, head_dim) for _ in range(2))
+        shape = (layers, slots, heads, window, head_dim)
+        self.all_keys, self.all_values = _zeros(shape, like), _zeros(shape, like)
         self.keys, self.values = list(self.all_keys), list(self.all_values)
         self.window = window
         self.slots = slots
@@ -63,6 +66,14 @@ class SlotCache(Cache):
     @property
     def is_compileable(self) -> bool:
         return False
+
+
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """On a CPU, memory that the system gives only where it is written to: most windows are never filled."""
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    kept = np.zeros(math.prod(shape) * like.itemsize, np.uint8)
+    return torch.from_numpy(kept).view(like.dtype).view(shape)
 
 
 class LayersFrom(Cache):

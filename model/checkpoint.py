@@ -54,7 +54,7 @@ from model.packed import WeightFormat, pack_linears, quick_dtype
 from model.public_layout import from_public, public_shapes, to_public
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
-from model.wheels import smollm2_state_dict
+from model.wheels import smollm2_state_dict, smollm2_tensors
 
 __all__ = ["EMBEDDED", "CheckpointError", "Precision", "convert", "open_model", "save"]
 
@@ -111,8 +111,7 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
     folder = EMBEDDED if path is None else find(path)
     precision = Precision.of(dtype, device)
     config = read_config(folder)
-    read_network = published_network if is_published(folder) else own_network
-    network = read_network(folder, config, precision.dtype).to(device)
+    network = read_network(folder, config, precision).to(device)
     omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
     if precision.fused:
         network.fuse(precision.weights)
@@ -175,6 +174,16 @@ def read_config(folder: Path) -> OmniConfig:
         raise CheckpointError(f"{path}: the field {error} is missing; fetch the file again") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a field is unknown or has a wrong value ({error}); fetch it again") from error
+
+
+def read_network(folder: Path, config: OmniConfig, precision: Precision) -> OmniNetwork:
+    """The language model, from the folder or from its wheel."""
+    if is_published(folder):
+        return published_network(folder, config, precision.dtype)
+    if config.body_weights is not None and precision.weights == "int8":  # as it comes, without a detour by float32
+        with no_init_weights():
+            return OmniNetwork.from_gguf(config, smollm2_tensors())
+    return own_network(folder, config, precision.dtype)
 
 
 def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:

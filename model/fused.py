@@ -6,18 +6,22 @@ are attended together, so keys and values are never expanded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.blocks import BlockMatrix
 from model.body_step import BodyStep
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.packed import Projection, WeightFormat, rms_norm
 from model.vectors import LANES
+from model.wheels import GgufTensor
 
 FUSED_TYPES = ("llama", "qwen2")
 
@@ -37,25 +41,83 @@ class _Layer:
 
 
 class FusedBody:
-    """Takes the weights of a `transformers` body (Llama or Qwen2) and runs them over a `SlotCache`."""
+    """Runs the sums of a Llama or Qwen2 body over a `SlotCache`."""
 
-    def __init__(self, body: nn.Module, config: OmniConfig, weights: WeightFormat = "plain") -> None:
-        if config.body["model_type"] not in FUSED_TYPES:
-            raise ValueError(f"{config.body['model_type']} bodies cannot be fused, only {', '.join(FUSED_TYPES)}")
+    def __init__(
+        self,
+        layers: Sequence[_Layer],
+        norm: Tensor,
+        frequencies: Tensor,
+        heads: tuple[int, int],
+        eps: float,
+        longest: int,
+        weights: WeightFormat,
+    ) -> None:
+        """`frequencies` (head_dim / 2,) of the rotation, `heads` of queries and of keys, `longest` positions."""
         self.weights = weights
-        fields: Any = body.config
-        self.heads = int(fields.num_attention_heads)
-        self.groups = int(fields.num_key_value_heads)
-        self.head_dim = int(getattr(fields, "head_dim", None) or config.width // self.heads)
-        self.eps = float(fields.rms_norm_eps)
-        self.layers = [self._layer(layer, weights) for layer in body.layers]  # type: ignore
-        self.norm: Tensor = body.norm.weight.detach()  # type: ignore
-        self.dtype = self.norm.dtype
-        positions = torch.arange(int(fields.max_position_embeddings), device=self.norm.device).float()
-        angles = positions[:, None] * body.rotary_emb.inv_freq.float()  # type: ignore
+        self.heads, self.groups = heads
+        self.head_dim = 2 * len(frequencies)
+        self.eps = eps
+        self.layers = list(layers)
+        self.norm = norm
+        self.dtype = norm.dtype
+        positions = torch.arange(longest, device=norm.device).float()
+        angles = positions[:, None] * frequencies.float()
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         quick = weights == "int8" and self.head_dim % LANES == 0 and all(one.out.bias is None for one in self.layers)
         self._step = self._one_position() if quick else None
+
+    @classmethod
+    def from_module(cls, body: nn.Module, config: OmniConfig, weights: WeightFormat = "plain") -> FusedBody:
+        """Takes the weights of a `transformers` body."""
+        if config.body["model_type"] not in FUSED_TYPES:
+            raise ValueError(f"{config.body['model_type']} bodies cannot be fused, only {', '.join(FUSED_TYPES)}")
+        fields: Any = body.config
+        return cls(
+            [cls._layer(layer, weights) for layer in body.layers],  # type: ignore
+            body.norm.weight.detach(),  # type: ignore
+            body.rotary_emb.inv_freq,  # type: ignore
+            (int(fields.num_attention_heads), int(fields.num_key_value_heads)),
+            float(fields.rms_norm_eps),
+            int(fields.max_position_embeddings),
+            weights,
+        )
+
+    @classmethod
+    def from_gguf(cls, tensors: Mapping[str, GgufTensor], config: OmniConfig) -> FusedBody:
+        """Takes a Llama's matrices as they stand in a GGUF file, under `LlamaModel`'s keys: nothing is unpacked."""
+        fields = config.body
+        heads = int(fields["num_attention_heads"])
+        head_dim = int(fields.get("head_dim") or config.width // heads)
+
+        def joined(layer: int, *names: str) -> Projection:
+            parts = [tensors[f"layers.{layer}.{name}.weight"] for name in names]
+            return Projection(BlockMatrix.from_gguf(parts[0].kind, np.concatenate([part.rows for part in parts])))
+
+        def norm(key: str) -> Tensor:
+            return torch.from_numpy(tensors[f"{key}.weight"].exact().copy())
+
+        layers = [
+            _Layer(
+                norm(f"layers.{n}.input_layernorm"),
+                joined(n, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+                joined(n, "self_attn.o_proj"),
+                norm(f"layers.{n}.post_attention_layernorm"),
+                joined(n, "mlp.gate_proj", "mlp.up_proj"),
+                joined(n, "mlp.down_proj"),
+            )
+            for n in range(int(fields["num_hidden_layers"]))
+        ]
+        powers = torch.arange(0, head_dim, 2).float() / head_dim
+        return cls(
+            layers,
+            norm("norm"),
+            1.0 / float(fields["rope_theta"]) ** powers,
+            (heads, int(fields["num_key_value_heads"])),
+            float(fields["rms_norm_eps"]),
+            int(fields["max_position_embeddings"]),
+            "int8",
+        )
 
     @staticmethod
     def _layer(layer: Any, weights: WeightFormat) -> _Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
 from model.packed import Projection, WeightFormat
 from model.vocabulary import AUDIO_LAYERS, Prompt
+from model.wheels import GgufTensor
 
 
 class WhisperAdapter(nn.Module):
@@ -118,12 +120,13 @@ class OmniNetwork(nn.Module):
     `transformers` names a decoder (its `norm` is the final norm), `post_adapter.{body.…,head.weight}`.
     """
 
-    def __init__(self, config: OmniConfig) -> None:
+    def __init__(self, config: OmniConfig, body: nn.Module | None = None) -> None:
+        """`body` None: one of the configured shape, whose weights are still to be set."""
         super().__init__()
         self.config = config
         vocabulary = config.vocabulary
         self.table = Table(vocabulary.size, config.width, config.embedding_scale)
-        self.body = build_body(config)
+        self.body = build_body(config) if body is None else body
         self.head = None if config.tied else nn.Linear(config.width, vocabulary.size, bias=False)
         self.adapter: WhisperAdapter | None = None
         if config.audio_route == "body":
@@ -134,14 +137,24 @@ class OmniNetwork(nn.Module):
         self._text_head: Projection | None = None
         self._audio_head: Projection | None = None
 
+    @classmethod
+    def from_gguf(cls, config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> OmniNetwork:
+        """A fused Llama that writes text only, its weights as they stand in a GGUF file (`smollm2_tensors`)."""
+        network = cls(config, nn.Identity())
+        table = tensors["embed_tokens.weight"]
+        network._fused = FusedBody.from_gguf(tensors, config)
+        network._text_head = Projection(BlockMatrix.from_gguf(table.kind, table.rows))
+        network.table.pack(network._text_head.blocks)
+        return network
+
     def fuse(self, weights: WeightFormat = "plain") -> None:
         """Make the body quick for serving. Its weights move into `FusedBody`: the network can no longer be saved.
 
         Does nothing for bodies that cannot be fused, or with a post-adapter, which reads what `FusedBody` skips.
         """
-        if not self._can_fuse():
+        if self._fused is not None or not self._can_fuse():
             return
-        self._fused = FusedBody(self.body, self.config, weights)
+        self._fused = FusedBody.from_module(self.body, self.config, weights)
         self.body = nn.Identity()
         if weights == "plain":
             return

@@ -32,18 +32,21 @@ def quick_dtype(device: torch.device | str = "cpu") -> torch.dtype:
 class Projection:
     """A linear layer's weights in the form that is multiplied quickest."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, weights: WeightFormat = "plain") -> None:
+    def __init__(
+        self, weight: Tensor | BlockMatrix, bias: Tensor | None = None, weights: WeightFormat = "plain"
+    ) -> None:
+        """A packed `weight` is taken as it is."""
         self.bias = bias
-        if weights == "float16":
+        if weights == "int8" or isinstance(weight, BlockMatrix):
+            self.blocks = weight if isinstance(weight, BlockMatrix) else BlockMatrix(weight)
+            self.nbytes = self.blocks.nbytes
+            self._multiply = self._multiply_blocks
+        elif weights == "float16":
             # what it rounds to, said openly: FBGEMM warns of it else
             kept = weight.detach().cpu().contiguous().half().float()
             self._packed = torch.ops.quantized.linear_prepack_fp16(kept, None)
             self.nbytes = 2 * weight.numel()
             self._multiply = self._multiply_float16
-        elif weights == "int8":
-            self.blocks = BlockMatrix(weight)
-            self.nbytes = self.blocks.nbytes
-            self._multiply = self._multiply_blocks
         else:
             self._weight = weight.detach().contiguous()
             self.nbytes = self._weight.nbytes

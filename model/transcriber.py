@@ -94,10 +94,12 @@ class BeamDecoder:
     ) -> None:
         self.dtype = dtype
         self.blocks = [_Block(block, dtype, weights) for block in source.blocks]
-        self.embedding = source.token_embedding.weight.detach().to(dtype)
+        embedding = source.token_embedding.weight.detach().to(dtype)
         self.positions = source.positional_embedding.detach().float()
         self.norm = source.ln
-        self._head = Projection(self.embedding, weights=head)
+        self._head = Projection(embedding, weights=head)
+        # Whisper is published in float16: where the head is packed, which leaves rows to be read, nothing is lost so
+        self.embedding = embedding.half() if head == "float16" else embedding
 
     @property
     def device(self) -> torch.device:
@@ -113,7 +115,8 @@ class BeamDecoder:
 
     def self_cache(self, rows: int, steps: int) -> list[Tensor]:
         """Room for keys and values: (2, rows, heads, steps, 64) a layer."""
-        return [self.embedding.new_zeros(2, rows, b.attention.heads, steps, HEAD_WIDTH) for b in self.blocks]
+        shapes = [(2, rows, block.attention.heads, steps, HEAD_WIDTH) for block in self.blocks]
+        return [torch.zeros(shape, dtype=self.dtype, device=self.device) for shape in shapes]
 
     def __call__(self, tokens: Tensor, at: int, own: list[Tensor], crosses: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Tokens (rows, n) at positions at … at+n-1 → their hidden states (rows, n, width), float32; fills `own`."""

@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +106,27 @@ def _skip_gguf_value(stream: _Bytes, kind: int) -> None:
         stream.read(_GGUF_SIZES[kind])
 
 
-def read_gguf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor of a GGUF file as (name, float32 array).
+@dataclass(frozen=True)
+class GgufTensor:
+    """A tensor as it stands in a GGUF file: rows of numbers, or of the bytes of its blocks."""
+
+    name: str
+    kind: str
+    """`F32`, `Q4_1`, `Q8_0` …"""
+    rows: np.ndarray
+    """(…, n) float32, or (outputs, bytes) uint8."""
+
+    def exact(self) -> np.ndarray:
+        """The numbers, float32."""
+        if self.kind == "F32":
+            return self.rows
+        import gguf
+
+        return gguf.dequantize(self.rows, gguf.GGMLQuantizationType[self.kind])
+
+
+def read_gguf(path: Path) -> Iterator[GgufTensor]:
+    """Every tensor of a GGUF file.
 
     Metadata is skipped: the `gguf` package's reader takes seconds over the vocabulary, this a tenth of one.
     """
@@ -131,46 +150,54 @@ def read_gguf(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         block, size = gguf.GGML_QUANT_SIZES[kind]
         stream.position = start + offset
         data = np.frombuffer(stream.read(int(np.prod(shape)) // block * size), np.uint8)
-        if kind == gguf.GGMLQuantizationType.F32:
-            yield name, data.view(np.float32).reshape(shape)
-        else:
-            yield name, gguf.dequantize(data.reshape(*shape[:-1], -1), kind).reshape(shape)
+        rows = data.view(np.float32).reshape(shape) if kind.name == "F32" else data.reshape(*shape[:-1], -1)
+        yield GgufTensor(name, kind.name, rows)
 
 
-def smollm2_state_dict(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """Weights of SmolLM2-135M-Instruct under the keys of transformers' `LlamaModel` (no `lm_head`: it is tied).
+_SMOLLM2_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_SMOLLM2_HEADS = {"attn_q": 9, "attn_k": 3}
+
+
+def smollm2_tensors() -> dict[str, GgufTensor]:
+    """SmolLM2-135M-Instruct as published, under the keys of transformers' `LlamaModel` (no `lm_head`: it is tied).
 
     The GGUF file stores q and k with rotary pairs interleaved; they are put back in half-split order.
     """
     path = SMOLLM2_GGUF.locate()
     verify([path], SMOLLM2_SHA256)
-    names = {
-        "attn_norm": "input_layernorm",
-        "attn_q": "self_attn.q_proj",
-        "attn_k": "self_attn.k_proj",
-        "attn_v": "self_attn.v_proj",
-        "attn_output": "self_attn.o_proj",
-        "ffn_norm": "post_attention_layernorm",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "ffn_down": "mlp.down_proj",
-    }
-    heads = {"attn_q": 9, "attn_k": 3}
-    state: dict[str, torch.Tensor] = {}
-    for name, weight in read_gguf(path):
-        if name == "token_embd.weight":
+    found = {}
+    for tensor in read_gguf(path):
+        rows = tensor.rows
+        if tensor.name == "token_embd.weight":
             key = "embed_tokens.weight"
-        elif name == "output_norm.weight":
+        elif tensor.name == "output_norm.weight":
             key = "norm.weight"
         else:
-            _, layer, part, _ = name.split(".")
-            key = f"layers.{layer}.{names[part]}.weight"
-            if part in heads:
-                count = heads[part]
-                half = weight.shape[0] // count // 2
-                weight = weight.reshape(count, half, 2, -1).swapaxes(1, 2).reshape(weight.shape)
-        state[key] = torch.from_numpy(np.array(weight, dtype=np.float32)).to(dtype)
-    return state
+            _, layer, part, _ = tensor.name.split(".")
+            key = f"layers.{layer}.{_SMOLLM2_NAMES[part]}.weight"
+            if part in _SMOLLM2_HEADS:
+                heads = _SMOLLM2_HEADS[part]
+                rows = rows.reshape(heads, len(rows) // heads // 2, 2, -1).swapaxes(1, 2).reshape(rows.shape)
+        found[key] = replace(tensor, rows=rows)
+    return found
+
+
+def smollm2_state_dict(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """The same as numbers of this dtype."""
+    return {
+        key: torch.from_numpy(np.array(tensor.exact(), dtype=np.float32)).to(dtype)
+        for key, tensor in smollm2_tensors().items()
+    }
 
 
 _CT2_TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)

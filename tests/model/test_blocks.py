@@ -35,6 +35,21 @@ def test_nothing_is_lost_of_a_matrix_that_was_published_in_blocks(kind: str, bit
     assert packed.nbytes == -(-outputs // 16) * 16 * 96 * (bits / 8 + 4 / BLOCK)
 
 
+@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0"])
+def test_a_matrix_is_taken_from_a_file_as_it_is_found(kind: str) -> None:
+    as_kind = gguf.GGMLQuantizationType[kind]
+    raw = gguf.quantize(seeded(32, 96).numpy(), as_kind)
+    taken, found = BlockMatrix.from_gguf(kind, raw), BlockMatrix(torch.from_numpy(gguf.dequantize(raw, as_kind)))
+    assert (taken.bits, taken.outputs, taken.inputs) == (found.bits, 32, 96)
+    for name in ("words", "steps", "bases"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(found, name))
+
+
+def test_a_kind_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="Q5_0"):
+        BlockMatrix.from_gguf("Q5_0", np.zeros((16, 22), np.uint8))
+
+
 def test_blocks_of_one_value_are_kept() -> None:
     weight = torch.zeros(16, 64)
     weight[3], weight[4, :32], weight[5, 40] = 0.25, -2.0, 7.5

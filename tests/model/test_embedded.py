@@ -97,7 +97,7 @@ def test_text_comes_in_whole_characters(embedded: MiniOmni) -> None:
 
 def test_the_fused_body_computes_what_transformers_does(embedded: MiniOmni) -> None:
     network = embedded.network
-    fused = FusedBody(network.body, embedded.config)
+    fused = FusedBody.from_module(network.body, embedded.config)
     ids = torch.randint(0, 49_152, (3, 12), generator=torch.Generator().manual_seed(0))
     rows, places = torch.tensor([4, 0, 2]), torch.arange(11).expand(3, -1)
     with torch.inference_mode():

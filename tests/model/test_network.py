@@ -181,4 +181,4 @@ def test_only_bodies_that_are_known_are_fused() -> None:
     body = {"model_type": "gemma", **SMALL}
     config = OmniConfig(body=body, vocabulary=Vocabulary(text=64, text_specials=8, codes=8, code_specials=8))
     with pytest.raises(ValueError, match="gemma"):
-        FusedBody(build_body(config), config)
+        FusedBody.from_module(build_body(config), config)
