@@ -18,7 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.vectors import LANES, add, broadcast, compiled, field, load, load_halves, load_words, multiply_add, store
+from model.vectors import (
+    ANY_ORDER,
+    LANES,
+    add,
+    broadcast,
+    compiled,
+    field,
+    load,
+    load_halves,
+    load_words,
+    multiply_add,
+    store,
+)
 
 BLOCK = 32
 """Weights that share a step and a base."""
@@ -79,7 +91,7 @@ class BlockMatrix:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(…, inputs) float32 → (…, outputs) float32."""
-        rows = x.reshape(-1, self.inputs).numpy()
+        rows = x.reshape(-1, self.inputs).contiguous().numpy()
         if self.blocks * BLOCK != self.inputs:
             rows = np.pad(rows, ((0, 0), (0, self.blocks * BLOCK - self.inputs)))
         y = np.empty((len(rows), self.tiles * LANES), np.float32)
@@ -163,7 +175,7 @@ def _lay_out(q: np.ndarray, bits: int, tiles: int, blocks: int) -> np.ndarray:
 
 
 # -- products, compiled -----------------------------------------------------------------------------------------------
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def multiply(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
     """x (rows, 32 · blocks) times tiles `first` … `last` of a matrix → the same tiles of y (rows, 16 · tiles)."""
     rows, inputs = x.shape
@@ -238,7 +250,7 @@ def _unpack(bits, words, steps, bases, tile, blocks, panel):  # type: ignore[no-
                 to += 4 * LANES
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _multiply_row(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
     """One row, straight from the packed form.
 

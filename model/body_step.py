@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.blocks import BLOCK, BlockMatrix, multiply
 from model.cache import SlotCache
-from model.vectors import LANES, broadcast, compiled, load, multiply_add, store
+from model.vectors import ANY_ORDER, LANES, broadcast, compiled, load, multiply_add, store
 
 
 class BodyStep:
@@ -64,7 +64,7 @@ class BodyStep:
         return torch.from_numpy(state).view(x.shape)
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _step(  # type: ignore[no-untyped-def]
     table, words, steps, bases, norms, biases, last_norm, cos, sin,
     heads, groups, head_dim, inner, eps, keys, values, rows, positions, x,
@@ -121,7 +121,7 @@ def _product(entry, words, steps, bases, x, y):  # type: ignore[no-untyped-def]
     multiply(bits, words[word : word + scales * bits], steps[scale:end], bases[scale:end], x, y, 0, tiles)
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
     """Root-mean-square norm of x (width,) → the first of y."""
     total = np.float32(0)
@@ -132,7 +132,7 @@ def _norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
         y[k] = x[k] * factor * weight[k]
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
     half = len(cos)
     for k in range(half):
@@ -141,7 +141,7 @@ def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
         x[k + half] = b * cos[k] + a * sin[k]
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
     """One head over the first positions of its keys and values (window, head_dim); `scores` (positions,) is scratch."""
     scale = np.float32(1) / np.sqrt(np.float32(len(query)))
@@ -166,7 +166,7 @@ def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
         store(y, k, mean)
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=ANY_ORDER)
 def _gate(gates, inner, y):  # type: ignore[no-untyped-def]
     """SiLU of the first half times the second half."""
     for k in range(inner):

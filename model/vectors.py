@@ -15,6 +15,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
+ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
+"""What `fastmath` may do: sum in another order. Numbers that are none must stay so, for the engine looks for them."""
 
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _HALVES = ir.VectorType(ir.HalfType(), LANES)

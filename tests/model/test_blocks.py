@@ -159,3 +159,12 @@ def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same(monkeypatch: pytes
     y = np.zeros(16, np.float32)
     fill(y)
     assert (y == 3).all()
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    weight = published(seeded(32, 64), "Q4_1")
+    x = seeded(5, 64)
+    x[3, 7] = torch.nan
+    for rows in (x, x[3:4]):
+        found = BlockMatrix(weight)(rows).isnan().all(-1)
+        assert torch.equal(found, rows.isnan().any(-1))
