@@ -19,8 +19,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("name", choices=["all", *_BENCHMARKS], help="what to measure")
     parser.add_argument("--json", action="store_true", help="one JSON line a benchmark on stdout")
     parser.add_argument("--turns", type=_positive, default=20, help="latency: spoken questions (20)")
-    parser.add_argument("--people", type=_positive, default=2, help="load: conversations at once (2)")
-    parser.add_argument("--rounds", type=_positive, default=4, help="load: questions of each (4)")
+    parser.add_argument("--talkers", type=_positive, help="load: people who speak at once (finds how many are in time)")
+    parser.add_argument("--listeners", type=int, default=0, help="load: open microphones beside them (0)")
+    parser.add_argument("--rounds", type=_positive, default=2, help="load: questions of each (2)")
     parser.add_argument("--count", type=_positive, default=50, help="sessions: open conversations (50)")
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
     parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
@@ -41,7 +42,7 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "engine": lambda a: engine.run(a.steps),
     "agreement": lambda a: agreement.run(a.questions),
     "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
-    "load": lambda a: load.run(a.people, a.rounds, tuple(a.flags)),
+    "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
 }
 

@@ -17,6 +17,7 @@ from model.packed import Projection
 
 CONTEXT = 200
 """Positions before a timed body step: a prompt with a turn or two of memory."""
+ROWS = (1, 2, 4, 8, 16, 32, 64)
 ANSWERS = (
     "How does a rainbow form?",
     "Can you tell me a short story about a dog?",
@@ -46,6 +47,13 @@ def read_bandwidth() -> float:
     block = torch.ones(64, 2 << 20)  # float32, 512 MB: larger than any cache
     best = min(time_ms(lambda _: block.sum(1), 8))
     return block.nbytes / best * 1000
+
+
+def arithmetic_peak() -> float:
+    """Operations a second of a large float32 product on the threads of PyTorch: the best of eight."""
+    size = 1024
+    a, b = torch.ones(size, size), torch.ones(size, size)
+    return 2 * size**3 / min(time_ms(lambda _: a @ b, 8)) * 1000
 
 
 def _weight_sizes(part: object) -> dict[int, int]:
@@ -86,16 +94,18 @@ def body_bytes(omni: MiniOmni) -> int:
     return sum(sizes.values())
 
 
-def _body(omni: MiniOmni, steps: int) -> list[float]:
+def _body(omni: MiniOmni, rows: int, steps: int) -> list[float]:
+    """Steps of `rows` answers at once, text logits and the choice of the likeliest included."""
     network = omni.network
-    cache = network.new_cache(1, CONTEXT + 1)
-    row = torch.zeros(1, dtype=torch.long)
+    cache, slots = network.new_cache(rows, CONTEXT + 1), torch.arange(rows)
     prompt = network.embed(torch.arange(100, 100 + CONTEXT))[None]
-    network(prompt, torch.arange(CONTEXT)[None], row, cache)
-    token, position = network.embed(torch.tensor([[500]])), torch.tensor([[CONTEXT]])
+    for slot in slots.split(1):
+        network(prompt, torch.arange(CONTEXT)[None], slot, cache)
+    tokens, positions = network.embed(500 + slots[:, None]), torch.full((rows, 1), CONTEXT)
 
     def step(_: int) -> Tensor:
-        return network.text_logits(network(token, position, row, cache)[:, -1]).argmax(-1)
+        logits = network.text_logits(network(tokens, positions, slots, cache)[:, -1])
+        return logits.numpy().argmax(-1)  # PyTorch's own would keep its threads spinning into the next step
 
     return time_ms(step, steps)
 
@@ -108,24 +118,25 @@ def _prefill(omni: MiniOmni, positions: int, steps: int) -> list[float]:
     return time_ms(lambda _: network(prompt, torch.arange(positions)[None], row, cache), steps)
 
 
-def _adapter(omni: MiniOmni, steps: int) -> tuple[list[float], Tensor]:
-    """Times of single steps over a real plan, and the codes (frames, 7) that they chose."""
+def _adapter(omni: MiniOmni, rows: int, steps: int) -> tuple[list[float], Tensor]:
+    """Times of steps of `rows` answers at once over a real plan, and the codes (frames, 7) that the first one chose."""
     adapter = omni.adapter
     assert adapter is not None
     planner = adapter.planner()
     planner.feed(PLANNED)
     planner.finish()
-    planned, slot = planner.available, torch.zeros(1, dtype=torch.long)
-    cache = adapter.new_cache(1)
-    chosen = torch.full((1, 7), adapter.pad)
+    planned, slots = planner.available, torch.arange(rows)
+    conditions = [planner.condition(at).expand(rows, -1) for at in range(planned)]
+    cache = adapter.new_cache(rows)
+    chosen = torch.full((rows, 7), adapter.pad)
     codes = []
 
     def step(index: int) -> None:
         nonlocal chosen
         at = index % planned
         if at == 0:
-            chosen = torch.full((1, 7), adapter.pad)
-        logits = adapter.step(planner.condition(at)[None], chosen, torch.tensor([at]), slot, cache)
+            chosen = torch.full((rows, 7), adapter.pad)
+        logits = adapter.step(conditions[at], chosen, torch.full((rows,), at), slots, cache)
         chosen = logits.argmax(-1)
         codes.append(chosen[0])
 
@@ -179,9 +190,21 @@ def _hearing(omni: MiniOmni) -> list[float]:
     return time_ms(lambda index: ears.hear(spoken[index]), len(spoken))
 
 
+def _by_rows(name: str, floor: str, measure: Callable[[int], list[float]]) -> list[Figure]:
+    """A step's figures for 1 … 64 answers at once; reading the weights is the `floor` of all of them."""
+    figures = []
+    for rows in ROWS:
+        took = measure(rows)
+        note = f"{1000 * rows / median(took):,.0f} a second"
+        if rows == 1:
+            note = f"{floor}; 95th percentile {percentile(took, 0.95):.2f} ms"
+        figures.append(Figure(f"{name}, {rows} row{'s' * (rows > 1)}, median", median(took), "ms", note))
+    return figures
+
+
 @torch.inference_mode()
 def run(steps: int) -> Report:
-    """Time the embedded model. One row each: what one person's answer costs."""
+    """Time the embedded model, one row being one person's answer."""
     omni = MiniOmni.from_pretrained()
     bandwidth = read_bandwidth()
 
@@ -190,22 +213,16 @@ def run(steps: int) -> Report:
 
     assert omni.adapter is not None
     assert isinstance(omni.mouth, MouthDecoder)
-    read = body_bytes(omni)
-    body = _body(omni, steps)
-    adapter, codes = _adapter(omni, steps)
     answers = list(_whole_answers(omni))
-    frame_ms = 1000 * SAMPLES_PER_FRAME / SAMPLE_RATE
+    alone, codes = _adapter(omni, 1, steps)
     figures = [
-        Figure("body step, one row, median", median(body), "ms", floor(read)),
-        Figure("… 95th percentile", percentile(body, 0.95), "ms"),
+        *_by_rows("body step", floor(body_bytes(omni)), lambda rows: _body(omni, rows, max(5, steps // rows))),
         Figure("body prefill of 48 positions, median", median(_prefill(omni, 48, 20)), "ms"),
-        Figure(
-            "TTS-adapter step, one row, median",
-            median(adapter),
-            "ms",
+        *_by_rows(
+            "TTS-adapter step",
             floor(weight_bytes(omni.adapter.decoder)),
+            lambda rows: alone if rows == 1 else _adapter(omni, rows, max(20, steps // rows))[0],
         ),
-        Figure("… 95th percentile", percentile(adapter, 0.95), "ms"),
         Figure("speech plan, a frame", _plan_ms(omni), "ms"),
         Figure(
             "codec frame alone, median",
@@ -224,8 +241,9 @@ def run(steps: int) -> Report:
         ),
         Figure("… slowest", max(took / length for took, length, _ in answers), ""),
         Figure("memory reads", bandwidth / 1e9, "GB/s", "measured, all threads"),
+        Figure("float32 products", arithmetic_peak() / 1e9, "GFLOP/s", "measured, all threads, PyTorch's own"),
     ]
-    dtype = omni.network.weight_format
+    dtype, frame_ms = omni.network.weight_format, 1000 * SAMPLES_PER_FRAME / SAMPLE_RATE
     workload = (
         f"embedded model, body in {dtype}, {torch.get_num_threads()} threads; a frame is {frame_ms:.1f} ms of sound"
     )

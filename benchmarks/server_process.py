@@ -43,6 +43,11 @@ class ServerProcess:
         """Memory of the process that is in RAM now, MB (10^6 bytes)."""
         return float(self.process.memory_info().rss) / 1e6
 
+    def core_s(self) -> float:
+        """Seconds of a core that the process has taken so far."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
 
 @contextmanager
 def server(*flags: str) -> Iterator[ServerProcess]:

@@ -11,7 +11,8 @@ One product of one row reads every weight once and is as quick as memory; more r
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, partial
 
 import numpy as np
@@ -25,17 +26,27 @@ from model.vectors import (
     broadcast,
     compiled,
     field,
+    host_features,
     load,
     load_halves,
+    load_same,
     load_words,
     multiply_add,
+    prefetch,
     store,
 )
 
 BLOCK = 32
 """Weights that share a step and a base."""
-SHARED_ROWS = 4
+MANY_REGISTERS = bool(host_features().get("avx512f"))
+"""There is room for sixteen sums of sixteen numbers at once."""
+SHARED_ROWS = 3 if MANY_REGISTERS else 4
 """Rows that are multiplied together; with fewer, one after another from the packed form."""
+PANEL = 4
+"""Blocks of a tile that are unpacked at once: two such panels and a few rows of x stay in the nearest cache."""
+AHEAD = 4096
+"""Words ahead of those being unpacked that are brought near: with arithmetic in between, the processor does not see
+them come."""
 THREADED_ROWS = 8
 """From so many rows on a product is shared among threads: less would cost more in waiting than it saves."""
 
@@ -95,14 +106,8 @@ class BlockMatrix:
         if self.blocks * BLOCK != self.inputs:
             rows = np.pad(rows, ((0, 0), (0, self.blocks * BLOCK - self.inputs)))
         y = np.empty((len(rows), self.tiles * LANES), np.float32)
-        threads = min(torch.get_num_threads(), self.tiles) if len(rows) >= THREADED_ROWS else 1
-        cuts = [self.tiles * part // threads for part in range(threads + 1)]
         work = partial(multiply, self.bits, self.words, self.steps, self.bases, rows, y)
-        (first, last), *others = itertools.pairwise(cuts)
-        waiting = [_pool().submit(work, *cut) for cut in others]
-        work(first, last)
-        for one in waiting:
-            one.result()
+        in_parts(work, self.tiles, 1 if len(rows) >= THREADED_ROWS else self.tiles)
         return torch.from_numpy(y)[:, : self.outputs].reshape(*x.shape[:-1], self.outputs)
 
     def rows(self, outputs: Tensor) -> Tensor:
@@ -124,6 +129,19 @@ class BlockMatrix:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="product")
+
+
+def in_parts(work: Callable[[int, int], None], count: int, least: int) -> None:
+    """Run `work(first, last)` over 0 … `count` on as many threads as PyTorch may use, `least` or more for each."""
+    threads = max(1, min(torch.get_num_threads(), count // least))
+    (first, last), *others = itertools.pairwise(count * part // threads for part in range(threads + 1))
+    waiting = [_pool().submit(work, *cut) for cut in others]
+    try:
+        work(first, last)
+    finally:
+        wait(waiting)
+    for one in waiting:
+        one.result()
 
 
 # -- packing ----------------------------------------------------------------------------------------------------------
@@ -178,34 +196,132 @@ def _lay_out(q: np.ndarray, bits: int, tiles: int, blocks: int) -> np.ndarray:
 @compiled(fastmath=ANY_ORDER)
 def multiply(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
     """x (rows, 32 · blocks) times tiles `first` … `last` of a matrix → the same tiles of y (rows, 16 · tiles)."""
-    rows, inputs = x.shape
+    rows, blocks = x.shape[0], x.shape[1] // BLOCK
     if rows < SHARED_ROWS:
         for row in range(rows):
             _multiply_row(bits, words, steps, bases, x[row], y[row], first, last)
         return
-    panel = np.empty(inputs * LANES, np.float32)
+    panel, other = np.empty(PANEL * BLOCK * LANES, np.float32), np.empty(PANEL * BLOCK * LANES, np.float32)
     flat = y.ravel()  # a view: y is contiguous
-    width = y.shape[1]
-    for tile in range(first, last):
-        _unpack(bits, words, steps, bases, tile, inputs // BLOCK, panel)
-        row = 0
-        while row + 4 <= rows:
-            _multiply_four(x, row, panel, flat, row * width + tile * LANES, width)
-            row += 4
-        while row < rows:
-            _multiply_one(x, row, panel, flat, row * width + tile * LANES)
-            row += 1
+    for row in range(rows):
+        flat[row * y.shape[1] + first * LANES : row * y.shape[1] + last * LANES] = np.float32(0)
+    tile = first
+    while tile < last:
+        two = tile + 1 < last
+        for start in range(0, blocks, PANEL):
+            count = min(PANEL, blocks - start)
+            _unpack(bits, words, steps, bases, tile * blocks + start, count, panel)
+            if two:
+                _unpack(bits, words, steps, bases, (tile + 1) * blocks + start, count, other)
+            _add_products(x, start * BLOCK, count * BLOCK, panel, other, two, flat, tile * LANES, y.shape[1])
+        tile += 2
+
+
+@compiled(inline="always")
+def _add_products(x, start, count, panel, other, two, y, at, width):  # type: ignore[no-untyped-def]
+    """Some columns of all rows times the unpacked part of a tile, or of `two`, added to y."""
+    rows, inputs, row = x.shape[0], x.shape[1], 0
+    flat = x.ravel()  # a view
+    if MANY_REGISTERS and two:
+        while row + 8 <= rows:
+            _add_eight(flat, row * inputs + start, inputs, count, panel, other, y, row * width + at, width)
+            row += 8
+    while row < rows:
+        if MANY_REGISTERS and two:
+            _add_four_by_two(flat, row, start, inputs, count, panel, other, y, at, width, rows - 1)
+        else:
+            _add_four(flat, row, start, inputs, count, panel, y, at, width, rows - 1)
+            if two:
+                _add_four(flat, row, start, inputs, count, other, y, at + LANES, width, rows - 1)
+        row += 4
 
 
 @compiled()
-def _multiply_four(x, row, panel, y, at, width):  # type: ignore[no-untyped-def]
-    a = b = c = d = broadcast(np.float32(0))
-    for k in range(x.shape[1]):
-        w = load(panel, k * LANES)
-        a = multiply_add(w, broadcast(x[row, k]), a)
-        b = multiply_add(w, broadcast(x[row + 1, k]), b)
-        c = multiply_add(w, broadcast(x[row + 2, k]), c)
-        d = multiply_add(w, broadcast(x[row + 3, k]), d)
+def _add_eight(x, at_x, inputs, count, panel, other, y, at, width):  # type: ignore[no-untyped-def]
+    """Eight rows by two tiles: sixteen sums in registers, so that a number that is loaded is used eight times."""
+    a, b, c, d = _load_four(y, at, width)
+    e, f, g, h = _load_four(y, at + 4 * width, width)
+    i, j, k, l = _load_four(y, at + LANES, width)  # noqa: E741
+    m, n, o, p = _load_four(y, at + LANES + 4 * width, width)
+    for column in range(count):
+        v, w = load(panel, column * LANES), load(other, column * LANES)
+        one = load_same(x, at_x + column)
+        a, i = multiply_add(v, one, a), multiply_add(w, one, i)
+        one = load_same(x, at_x + inputs + column)
+        b, j = multiply_add(v, one, b), multiply_add(w, one, j)
+        one = load_same(x, at_x + 2 * inputs + column)
+        c, k = multiply_add(v, one, c), multiply_add(w, one, k)
+        one = load_same(x, at_x + 3 * inputs + column)
+        d, l = multiply_add(v, one, d), multiply_add(w, one, l)  # noqa: E741
+        one = load_same(x, at_x + 4 * inputs + column)
+        e, m = multiply_add(v, one, e), multiply_add(w, one, m)
+        one = load_same(x, at_x + 5 * inputs + column)
+        f, n = multiply_add(v, one, f), multiply_add(w, one, n)
+        one = load_same(x, at_x + 6 * inputs + column)
+        g, o = multiply_add(v, one, g), multiply_add(w, one, o)
+        one = load_same(x, at_x + 7 * inputs + column)
+        h, p = multiply_add(v, one, h), multiply_add(w, one, p)
+    _store_four(y, at, width, a, b, c, d)
+    _store_four(y, at + 4 * width, width, e, f, g, h)
+    _store_four(y, at + LANES, width, i, j, k, l)
+    _store_four(y, at + LANES + 4 * width, width, m, n, o, p)
+
+
+@compiled()
+def _add_four(x, row, start, inputs, count, panel, y, at, width, last):  # type: ignore[no-untyped-def]
+    """Four rows by a tile. Past the `last` row there is none: that one is done again, with the same result."""
+    k, m, n = min(row + 1, last), min(row + 2, last), min(row + 3, last)
+    at_a, at_b, at_c, at_d = row * width + at, k * width + at, m * width + at, n * width + at
+    a, b, c, d = load(y, at_a), load(y, at_b), load(y, at_c), load(y, at_d)
+    x_a, x_b, x_c, x_d = row * inputs + start, k * inputs + start, m * inputs + start, n * inputs + start
+    for column in range(count):
+        w = load(panel, column * LANES)
+        a = multiply_add(w, load_same(x, x_a + column), a)
+        b = multiply_add(w, load_same(x, x_b + column), b)
+        c = multiply_add(w, load_same(x, x_c + column), c)
+        d = multiply_add(w, load_same(x, x_d + column), d)
+    store(y, at_a, a)
+    store(y, at_b, b)
+    store(y, at_c, c)
+    store(y, at_d, d)
+
+
+@compiled()
+def _add_four_by_two(x, row, start, inputs, count, panel, other, y, at, width, last):  # type: ignore[no-untyped-def]
+    """The same by two tiles: eight sums, so that one need not wait for the last."""
+    k, m, n = min(row + 1, last), min(row + 2, last), min(row + 3, last)
+    at_a, at_b, at_c, at_d = row * width + at, k * width + at, m * width + at, n * width + at
+    a, b, c, d = load(y, at_a), load(y, at_b), load(y, at_c), load(y, at_d)
+    e, f, g, h = load(y, at_a + LANES), load(y, at_b + LANES), load(y, at_c + LANES), load(y, at_d + LANES)
+    x_a, x_b, x_c, x_d = row * inputs + start, k * inputs + start, m * inputs + start, n * inputs + start
+    for column in range(count):
+        v, w = load(panel, column * LANES), load(other, column * LANES)
+        one = load_same(x, x_a + column)
+        a, e = multiply_add(v, one, a), multiply_add(w, one, e)
+        one = load_same(x, x_b + column)
+        b, f = multiply_add(v, one, b), multiply_add(w, one, f)
+        one = load_same(x, x_c + column)
+        c, g = multiply_add(v, one, c), multiply_add(w, one, g)
+        one = load_same(x, x_d + column)
+        d, h = multiply_add(v, one, d), multiply_add(w, one, h)
+    store(y, at_a, a)
+    store(y, at_b, b)
+    store(y, at_c, c)
+    store(y, at_d, d)
+    store(y, at_a + LANES, e)
+    store(y, at_b + LANES, f)
+    store(y, at_c + LANES, g)
+    store(y, at_d + LANES, h)
+
+
+@compiled(inline="always")
+def _load_four(y, at, width):  # type: ignore[no-untyped-def]
+    """The same sixteen columns of four rows."""
+    return load(y, at), load(y, at + width), load(y, at + 2 * width), load(y, at + 3 * width)
+
+
+@compiled(inline="always")
+def _store_four(y, at, width, a, b, c, d):  # type: ignore[no-untyped-def]
     store(y, at, a)
     store(y, at + width, b)
     store(y, at + 2 * width, c)
@@ -213,24 +329,18 @@ def _multiply_four(x, row, panel, y, at, width):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _multiply_one(x, row, panel, y, at):  # type: ignore[no-untyped-def]
-    a = b = broadcast(np.float32(0))
-    for k in range(0, x.shape[1], 2):
-        a = multiply_add(load(panel, k * LANES), broadcast(x[row, k]), a)
-        b = multiply_add(load(panel, (k + 1) * LANES), broadcast(x[row, k + 1]), b)
-    store(y, at, add(a, b))
-
-
-@compiled()
-def _unpack(bits, words, steps, bases, tile, blocks, panel):  # type: ignore[no-untyped-def]
-    """A tile's weights → (inputs, 16) in `panel`."""
+def _unpack(bits, words, steps, bases, first, blocks, panel):  # type: ignore[no-untyped-def]
+    """Some blocks of a tile, counted from the matrix's first → (32 · blocks, 16) in `panel`."""
     for block in range(blocks):
-        at = (tile * blocks + block) * LANES
+        at = (first + block) * LANES
         step, base = load_halves(steps, at), load_halves(bases, at)
+        prefetch(steps, at + AHEAD // bits)
+        prefetch(bases, at + AHEAD // bits)
         to = block * BLOCK * LANES
         if bits == 4:
             for part in range(4):
                 w = load_words(words, at * 4 + part * LANES)
+                prefetch(words, at * 4 + part * LANES + AHEAD)
                 store(panel, to, multiply_add(field(w, 0xF, 0), step, base))
                 store(panel, to + LANES, multiply_add(field(w, 0xF, 4), step, base))
                 store(panel, to + 2 * LANES, multiply_add(field(w, 0xF, 8), step, base))
@@ -243,6 +353,7 @@ def _unpack(bits, words, steps, bases, tile, blocks, panel):  # type: ignore[no-
         else:
             for part in range(8):
                 w = load_words(words, at * 8 + part * LANES)
+                prefetch(words, at * 8 + part * LANES + AHEAD)
                 store(panel, to, multiply_add(field(w, 0xFF, 0), step, base))
                 store(panel, to + LANES, multiply_add(field(w, 0xFF, 8), step, base))
                 store(panel, to + 2 * LANES, multiply_add(field(w, 0xFF, 16), step, base))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.blocks import BLOCK, BlockMatrix, multiply
+from model.blocks import BLOCK, THREADED_ROWS, BlockMatrix, in_parts, multiply
 from model.cache import SlotCache
 from model.vectors import ANY_ORDER, LANES, broadcast, compiled, load, multiply_add, store
 
@@ -60,7 +60,12 @@ class BodyStep:
         keys, values = cache.all_keys.numpy(), cache.all_values.numpy()
         places = positions.reshape(-1).numpy()
         slots = rows.repeat_interleave(positions.shape[1]).numpy()
-        _step(*self._weights, *self._small, *self._numbers, keys, values, slots, places, state)
+
+        def work(first: int, last: int) -> None:
+            some = slice(first * x.shape[1], last * x.shape[1])
+            _step(*self._weights, *self._small, *self._numbers, keys, values, slots[some], places[some], state[some])
+
+        in_parts(work, len(x), THREADED_ROWS // 2)  # a part is whole sequences: their positions see one another
         return torch.from_numpy(state).view(x.shape)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import mmap
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import Cache
@@ -69,11 +69,16 @@ class SlotCache(Cache):
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """On a CPU, memory that the system gives only where it is written to: most windows are never filled."""
+    """On a CPU, memory that the system gives only where it is written to: most windows are never filled.
+
+    In small pages: one of 2 MB would hold the beginnings of several windows, and NumPy asks for those.
+    """
     if like.device.type != "cpu":
         return like.new_zeros(shape)
-    kept = np.zeros(math.prod(shape) * like.itemsize, np.uint8)
-    return torch.from_numpy(kept).view(like.dtype).view(shape)
+    memory = mmap.mmap(-1, max(1, math.prod(shape)) * like.itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
 
 
 class LayersFrom(Cache):

@@ -148,7 +148,7 @@ class FusedBody:
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
         count, steps, _ = x.shape
-        if self._step is not None and count * steps <= STEP_POSITIONS:
+        if self._step is not None and (steps == 1 or count * steps <= STEP_POSITIONS):
             return self._step(x, positions, rows, cache)
         mask: Tensor | None = cache.select(rows, positions)
         if count == 1 and steps == 1:

@@ -7,10 +7,13 @@ live only inside compiled functions. Addresses are counted in elements of a flat
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
@@ -50,10 +53,7 @@ class _WordsModel(models.PrimitiveModel):
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile at the first call, without the interpreter's lock; kept on disk where a place for it can be written to.
-
-    What is kept is forgotten when the function's own file changes, not when this one does.
-    """
+    """Compile at the first call, without the interpreter's lock; kept on disk where that can be written to."""
 
     def compile_it(function: Callable[..., Any]) -> Any:
         options.setdefault("nogil", True)
@@ -63,6 +63,28 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(**options)(function)
 
     return compile_it
+
+
+def _keep_apart_by_source() -> None:
+    """What was compiled is kept in a folder named after the source of all compiled functions: Numba itself forgets it
+    only when the function's own file changes, not when one that it calls does."""
+    here = Path(__file__).parent
+    sources = [path.read_bytes() for path in sorted(here.glob("*.py"))]
+    mark = sha256(b"".join(source for source in sources if b"model.vectors" in source)).hexdigest()[:12]
+    base = Path(numba.config.CACHE_DIR or here / "__pycache__")
+    numba.config.CACHE_DIR = str(base / f"compiled-{mark}")
+
+
+_keep_apart_by_source()
+
+
+@cache
+def host_features() -> dict[str, bool]:
+    """What this processor can do, by LLVM's names."""
+    try:
+        return dict(binding.get_host_cpu_features())
+    except RuntimeError:  # LLVM cannot tell on some systems
+        return {}
 
 
 def _same(kind: ir.Type, value: Any) -> ir.Constant:
@@ -77,14 +99,18 @@ def _load(context: Any, builder: Any, signature: Any, arguments: Any, kind: ir.V
     return loaded
 
 
+def _in_every_lane(builder: Any, number: Any) -> Any:
+    undefined = ir.Constant(_FLOATS, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(_COUNT, 0))
+    return builder.shuffle_vector(first, undefined, _same(_WORDS, 0))
+
+
 @intrinsic
 def broadcast(_typing, number):  # type: ignore[no-untyped-def]
     """A float32 in every lane."""
 
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        undefined = ir.Constant(_FLOATS, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.Constant(_COUNT, 0))
-        return builder.shuffle_vector(first, undefined, _same(_WORDS, 0))
+        return _in_every_lane(builder, arguments[0])
 
     return Vector(types.float32), generate
 
@@ -116,6 +142,18 @@ def load(_typing, array, at):  # type: ignore[no-untyped-def]
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return _load(context, builder, signature, arguments, _FLOATS, 4)
+
+    return Vector(array, types.intp), generate
+
+
+@intrinsic
+def load_same(_typing, array, at):  # type: ignore[no-untyped-def]
+    """One float32 of a float32 array, in every lane."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        return _in_every_lane(builder, builder.load(builder.gep(data, [at])))
 
     return Vector(array, types.intp), generate
 
@@ -163,3 +201,20 @@ def store(_typing, array, at, vector):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(array, types.intp, Vector), generate
+
+
+@intrinsic
+def prefetch(_typing, array, at):  # type: ignore[no-untyped-def]
+    """Begin to bring this place of an array near, also past its end: nothing is read."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        place = builder.bitcast(builder.gep(data, [at]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _COUNT, _COUNT, _COUNT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        read, keep, data_cache = (ir.Constant(_COUNT, number) for number in (0, 3, 1))
+        builder.call(function, [place, read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
