@@ -62,7 +62,7 @@ class Engine:
         self._number = 0
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
-        self._prompts = pacing.PromptQueue()
+        self._newcomers = pacing.Newcomers()
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
@@ -118,8 +118,11 @@ class Engine:
         """Move every answer on; returns what they have to tell, in order. An answer's last event is `Done` or an
         error."""
         told = self._admit()
-        working = pacing.working(list(self._answers.values()))
-        self._prefill()
+        answers = list(self._answers.values())
+        newcomers = self._newcomers.may_work(answers)
+        working = pacing.working(answers, newcomers)
+        if newcomers:
+            self._prefill(working)
         self._write(working)
         self._speak(working)
         for number, answer in list(self._answers.items()):
@@ -189,12 +192,11 @@ class Engine:
         return answer
 
     # -- the body -------------------------------------------------------------------------------------------------
-    def _prefill(self) -> None:
+    def _prefill(self, working: Sequence[Answer]) -> None:
         """Run the next slice of the first prompt that is waiting."""
         slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
-        answers = list(self._answers.values())
-        waiting = next((a for a in answers if a.rows and len(a.rows[0].waiting) > 1), None)
-        if waiting is None or not self._prompts.may_read(answers):
+        waiting = next((a for a in working if a.rows and len(a.rows[0].waiting) > 1), None)
+        if waiting is None:
             return
         count = min(slice_, len(waiting.rows[0].waiting))
         self.prefilled += count

@@ -12,14 +12,17 @@ SHORT_LEAD_SECONDS = 0.6
 """An answer with less sound than this ahead of its listener is in a hurry: it speaks several frames a step."""
 HURRIED_FRAMES = 4
 LONG_LEAD_SECONDS = 1.5
-"""An answer with more sound than this ahead rests while somebody waits for a first sound."""
+"""An answer with less sound than this ahead speaks what it has written before it writes on."""
+MOST_SILENT = 4
+"""Answers that come to their first sound at the same time; more would all wait for each other."""
 WORDS_AHEAD = 6
 """Words written but not yet planned, beyond which an answer speaks before it writes on, until its lead is long …"""
 WORDS_FAR_AHEAD = 60
 """… and beyond which it rests from writing anyway."""
-PREFILL_LEAD_SECONDS = 0.25
-"""A slice of somebody's prompt waits while another answer has less sound than this ahead (it takes up to 0.1 s) …"""
-PREFILL_PATIENCE = 6
+NEWCOMER_LEAD_SECONDS = 0.25
+"""Who has said nothing yet waits while another answer has less sound than this ahead (a slice of a prompt takes up to
+0.1 s) …"""
+PATIENCE = 6
 """… but not for more than so many steps: on a machine that cannot keep up, everybody is late rather than one deaf."""
 
 
@@ -45,10 +48,15 @@ class Heard(Protocol):
 Answers = TypeVar("Answers", bound=Heard)
 
 
-def working(answers: Sequence[Answers]) -> list[Answers]:
-    """Those who work in this step: all, but when somebody waits for a first sound only those without a long lead."""
-    if any(answer.silent for answer in answers):
-        return [answer for answer in answers if answer.silent or answer.lead_seconds < LONG_LEAD_SECONDS]
+def working(answers: Sequence[Answers], newcomers: bool = True) -> list[Answers]:
+    """Those who work in this step: who runs short, and the first few who wait for a first sound, where `newcomers` may
+    work; all, when there are neither."""
+    short = [answer for answer in answers if answer.speaking and answer.lead_seconds < SHORT_LEAD_SECONDS]
+    silent = [answer for answer in answers if answer.silent]
+    if not newcomers and short:
+        return short
+    if silent:
+        return [*short, *silent[:MOST_SILENT]]
     return list(answers)
 
 
@@ -69,14 +77,14 @@ def speaks_before_writing(answer: Heard, backlog: int) -> bool:
     return backlog > (WORDS_AHEAD if answer.lead_seconds < LONG_LEAD_SECONDS else WORDS_FAR_AHEAD)
 
 
-class PromptQueue:
-    """Whether a slice of somebody's prompt may be read in this step."""
+class Newcomers:
+    """Whether those who have said nothing yet may work in this step, on their prompts too."""
 
     def __init__(self) -> None:
         self._waited = 0
 
-    def may_read(self, answers: Sequence[Heard]) -> bool:
-        """Not while a listener would run out of sound meanwhile; but at the latest after `PREFILL_PATIENCE` steps."""
-        short = any(answer.speaking and answer.lead_seconds < PREFILL_LEAD_SECONDS for answer in answers)
-        self._waited = self._waited + 1 if short and self._waited < PREFILL_PATIENCE else 0
+    def may_work(self, answers: Sequence[Heard]) -> bool:
+        """Not while a listener would run out of sound meanwhile; but at the latest after `PATIENCE` steps."""
+        short = any(answer.speaking and answer.lead_seconds < NEWCOMER_LEAD_SECONDS for answer in answers)
+        self._waited = self._waited + 1 if short and self._waited < PATIENCE else 0
         return self._waited == 0

@@ -36,7 +36,7 @@ class SpeechPlanner:
     as the next steps need. Everything equals what the whole text at once would give.
     """
 
-    AHEAD = 16
+    AHEAD = 8
     """Steps planned ahead of the last one asked for."""
     LETTERS_AHEAD = 4
     """Letters after a word that may change how it is spoken. The network's reach is 18, but of 200 words none was

@@ -34,9 +34,23 @@ class Listened:
 SILENT, SHORT, LONG = Listened(None), Listened(0.1), Listened(9.0)
 
 
-def test_long_leads_rest_only_while_somebody_waits_for_a_first_sound() -> None:
-    assert pacing.working([LONG, SHORT]) == [LONG, SHORT]
-    assert pacing.working([LONG, SHORT, SILENT]) == [SHORT, SILENT]
+ENOUGH = Listened(1.0)
+
+
+def test_who_has_enough_rests_only_while_somebody_waits_for_a_first_sound() -> None:
+    assert pacing.working([LONG, ENOUGH, SHORT]) == [LONG, ENOUGH, SHORT]
+    assert pacing.working([LONG, ENOUGH, SHORT, SILENT]) == [SHORT, SILENT]
+
+
+def test_a_few_come_to_their_first_sound_at_a_time_in_the_order_in_which_they_asked() -> None:
+    crowd = [Listened(None) for _ in range(pacing.MOST_SILENT + 2)]
+    chosen = pacing.working(crowd)
+    assert [id(answer) for answer in chosen] == [id(answer) for answer in crowd[: pacing.MOST_SILENT]]
+
+
+def test_newcomers_wait_for_those_who_run_short_but_not_for_nobody() -> None:
+    assert pacing.working([LONG, SHORT, SILENT], newcomers=False) == [SHORT]
+    assert pacing.working([LONG, SILENT], newcomers=False) == [SILENT]
 
 
 def test_short_leads_speak_a_few_frames_more_and_the_silent_a_whole_chunk() -> None:
@@ -54,11 +68,11 @@ def test_what_is_written_is_spoken_first_when_the_lead_is_short(
     assert pacing.speaks_before_writing(answer, backlog) is speaks_first
 
 
-def test_a_prompt_makes_way_but_not_for_ever() -> None:
-    prompts = pacing.PromptQueue()
-    assert prompts.may_read([LONG, SILENT])
-    turns = [prompts.may_read([SHORT, SILENT]) for _ in range(2 * (pacing.PREFILL_PATIENCE + 1))]
-    assert turns == 2 * [*pacing.PREFILL_PATIENCE * [False], True]
+def test_newcomers_make_way_but_not_for_ever() -> None:
+    newcomers = pacing.Newcomers()
+    assert newcomers.may_work([LONG, SILENT])
+    turns = [newcomers.may_work([SHORT, SILENT]) for _ in range(2 * (pacing.PATIENCE + 1))]
+    assert turns == 2 * [*pacing.PATIENCE * [False], True]
 
 
 def test_pace_changes_no_answer(embedded: MiniOmni, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +97,6 @@ def test_pace_changes_no_answer(embedded: MiniOmni, monkeypatch: pytest.MonkeyPa
 
     wanted = answers()
     for lead in (-1e9, 1e9):
-        for name in ("SHORT_LEAD_SECONDS", "LONG_LEAD_SECONDS", "PREFILL_LEAD_SECONDS"):
+        for name in ("SHORT_LEAD_SECONDS", "LONG_LEAD_SECONDS", "NEWCOMER_LEAD_SECONDS"):
             monkeypatch.setattr(pacing, name, lead)
         assert answers() == wanted
