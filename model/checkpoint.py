@@ -13,12 +13,11 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import logging
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,6 @@ import torch
 import yaml
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.initialization import no_init_weights
 from whisper.model import ModelDimensions
 
 from model.checkpoint_files import (
@@ -51,9 +49,11 @@ from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
 from model.packed import WeightFormat, pack_linears, quick_dtype
+from model.process_memory import give_back_memory
 from model.public_layout import from_public, public_shapes, to_public
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
+from model.unset import weights_unset
 from model.wheels import smollm2_state_dict, smollm2_tensors
 
 __all__ = ["EMBEDDED", "CheckpointError", "Precision", "convert", "open_model", "save"]
@@ -111,30 +111,23 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
     folder = EMBEDDED if path is None else find(path)
     precision = Precision.of(dtype, device)
     config = read_config(folder)
-    network = read_network(folder, config, precision).to(device)
-    omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
-    if precision.fused:
-        network.fuse(precision.weights)
-    if config.audio_route == "body":
-        omni.features = open_public_ears(folder, config, precision.dtype, device)
-    else:
-        open_own_parts(omni, folder, precision, device)
-    omni.mouth = open_mouth(folder, config)
+    with ThreadPoolExecutor(1) as beside:
+        ears = beside.submit(open_ears, folder, config, precision, device)
+        network = read_network(folder, config, precision).to(device)
+        omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
+        if precision.fused:
+            network.fuse(precision.weights)
+        if config.audio_route == "body":
+            omni.features = open_public_ears(folder, config, precision.dtype, device)
+        omni.adapter = open_adapter(folder, config)
+        omni.mouth = open_mouth(folder, config)
+        omni.ears = ears.result()
     if precision.fused and device.type == "cpu":
         for part in (omni.adapter, omni.mouth.mouth if isinstance(omni.mouth, MouthDecoder) else None):
             if part is not None:
                 pack_linears(part, "float16")
     give_back_memory()
     return omni
-
-
-def give_back_memory() -> None:
-    """Return to the system what opening needed for a while; glibc would keep a quarter of a gigabyte of it."""
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        log.debug("this C library has no malloc_trim")
 
 
 def find(path: str | Path) -> Path:
@@ -181,13 +174,15 @@ def read_network(folder: Path, config: OmniConfig, precision: Precision) -> Omni
     if is_published(folder):
         return published_network(folder, config, precision.dtype)
     if config.body_weights is not None and precision.weights == "int8":  # as it comes, without a detour by float32
-        with no_init_weights():
+        with weights_unset():
             return OmniNetwork.from_gguf(config, smollm2_tensors())
     return own_network(folder, config, precision.dtype)
 
 
 def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
     """A network of the right shape and dtype whose weights are still to be set: none are drawn."""
+    from transformers.initialization import no_init_weights  # two seconds, which the embedded model need not wait
+
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -230,19 +225,26 @@ def own_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNet
     return network
 
 
-def open_own_parts(omni: MiniOmni, folder: Path, precision: Precision, device: torch.device) -> None:
-    """The embedded model's ears and TTS adapter."""
-    config = omni.config
-    if config.tts_adapter is not None:
+def open_adapter(folder: Path, config: OmniConfig) -> TtsAdapter | None:
+    """The embedded model's TTS adapter; None where the body speaks itself."""
+    if config.tts_adapter is None:
+        return None
+    with weights_unset():
         adapter = TtsAdapter(config.tts_adapter)
-        fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
-        omni.adapter = adapter.eval()
-    if config.ears == "whisper-base":
-        omni.ears = Ears.open(
-            dtype=quick_dtype(device) if precision.fused else precision.dtype, exact=not precision.fused, device=device
-        )
-        if (folder / OWN_EARS).exists():
-            hear_from_drafts(omni.ears, load_ear_adapter(folder / OWN_EARS).to(device))
+    fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
+    return adapter.eval()
+
+
+def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: torch.device) -> Ears | None:
+    """The embedded model's ears; None where the body hears itself."""
+    if config.audio_route == "body" or config.ears != "whisper-base":
+        return None
+    ears = Ears.open(
+        dtype=quick_dtype(device) if precision.fused else precision.dtype, exact=not precision.fused, device=device
+    )
+    if (folder / OWN_EARS).exists():
+        hear_from_drafts(ears, load_ear_adapter(folder / OWN_EARS).to(device))
+    return ears
 
 
 def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:
@@ -276,7 +278,8 @@ def open_mouth(folder: Path, config: OmniConfig) -> SnacDecoder | None:
     """The embedded model's mouth where the config has its sizes, else SNAC."""
     if config.mouth is None:
         return open_snac(folder) if config.audio_route == "body" or (folder / SNAC_FOLDER).is_dir() else None
-    mouth = Mouth(config.mouth)
+    with weights_unset():
+        mouth = Mouth(config.mouth)
     fill(mouth, read_tensors(folder / OWN_MOUTH), folder / OWN_MOUTH)
     return MouthDecoder(mouth)
 

@@ -22,6 +22,7 @@ from model.attention import AttentionBlock
 from model.convnext import ConvNeXt
 from model.ears import Hearing
 from model.rounded import load_rounded, save_rounded
+from model.unset import weights_unset
 
 SIGNS = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz,.?!;:"
 """What is written; sign n is class n + 1, class 0 is CTC's blank."""
@@ -168,6 +169,7 @@ def load_ear_adapter(path: Path) -> EarNetwork:
     """The network of a file of `save_ear_adapter`, float32, for reading."""
     with safe_open(path, "pt") as file:
         sizes = EarAdapterConfig(**json.loads(file.metadata()[_SIZES]))
-    network = EarNetwork(sizes)
+    with weights_unset():
+        network = EarNetwork(sizes)
     network.load_state_dict(load_rounded(path))
     return network.eval().requires_grad_(False)

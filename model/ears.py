@@ -14,14 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.initialization import no_init_weights
 from whisper.model import AudioEncoder, ModelDimensions, Whisper
 
 from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, WINDOW_SECONDS, WINDOW_STATES, AudioError, log_mel, states_of
 from model.cancellation import give_up_if_unwanted
 from model.packed import WeightFormat, quick_dtype
 from model.transcriber import BeamDecoder, Transcriber, Transcript
-from model.wheels import WheelError, whisper_base_state_dict
+from model.unset import weights_unset
+from model.wheels import WheelError, whisper_base_state_dict, whisper_base_table
 
 WHISPER_BASE = ModelDimensions(80, WINDOW_STATES, 512, 8, 6, 51865, 448, 512, 8, 6)
 
@@ -172,7 +172,9 @@ class Ears:
         head: WeightFormat = "plain"
         if not exact and torch.device(device).type == "cpu":
             blocks, head = ("plain", "int8") if dtype == torch.bfloat16 else ("float16", "float16")
-        decoder = BeamDecoder(whisper.decoder, dtype, blocks, head)
+        # Whisper is published in float16, so nothing is lost: of a packed table rows are read from elsewhere
+        table = None if head == "plain" else whisper_base_rows(source, whisper)
+        decoder = BeamDecoder(whisper.decoder, dtype, blocks, head, table)
         words = Transcriber(decoder, options.language, options.beams)
         return cls(StateEncoder(whisper.encoder, dtype), WhisperWords(words, options), options)
 
@@ -247,11 +249,21 @@ def whisper_base(source: WhisperSource = "auto") -> Whisper:
             if source == "wheel":
                 raise
         else:
-            with no_init_weights():  # they are about to be replaced
+            with weights_unset():
                 model = Whisper(WHISPER_BASE)
             model.load_state_dict(state, assign=True)
             return model.eval()
     return whisper.load_model("base", device="cpu").eval()
+
+
+def whisper_base_rows(source: WhisperSource, whisper: Whisper) -> Tensor:
+    """The vocabulary's rows in float16, from the wheel's file where it is there."""
+    if source != "openai":
+        try:
+            return whisper_base_table()
+        except WheelError:
+            pass
+    return whisper.decoder.token_embedding.weight.detach().half()
 
 
 class PublishedEars:

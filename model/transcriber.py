@@ -91,15 +91,16 @@ class BeamDecoder:
         dtype: torch.dtype = torch.float32,
         weights: WeightFormat = "plain",
         head: WeightFormat = "plain",
+        table: Tensor | None = None,
     ) -> None:
+        """`table`: the vocabulary's rows from elsewhere, where they are to be read from."""
         self.dtype = dtype
         self.blocks = [_Block(block, dtype, weights) for block in source.blocks]
         embedding = source.token_embedding.weight.detach().to(dtype)
         self.positions = source.positional_embedding.detach().float()
         self.norm = source.ln
         self._head = Projection(embedding, weights=head)
-        # Whisper is published in float16: where the head is packed, which leaves rows to be read, nothing is lost so
-        self.embedding = embedding.half() if head == "float16" else embedding
+        self.embedding = embedding if table is None else table
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ from contextlib import suppress
 import numpy as np
 import structlog
 
+from model.process_memory import settle
 from model.request import InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
 from server.conversation import Conversation
@@ -82,6 +83,7 @@ class Service:
         try:
             await self.generator.start()
             await self._warm_up()
+            await asyncio.to_thread(settle)
         except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
             self.failure = error
             self.metrics.errors.labels("model_start").inc()

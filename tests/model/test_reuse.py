@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model import pacing
 from model.engine import Engine
 from model.omni import MiniOmni
 from model.prepare import Prepared
@@ -105,6 +106,7 @@ def test_a_speech_step_that_breaks_ends_one_answer(embedded: MiniOmni, monkeypat
         return step(conditions, previous, positions, slots, cache)
 
     monkeypatch.setattr(adapter, "step", stumble)
+    monkeypatch.setattr(pacing, "NEWCOMER_LEAD_SECONDS", -1e9)  # nobody waits for anybody: they speak together
     request = Request(text="Good morning!", max_tokens=24, max_seconds=2)
     both = [Prepared(request, Task.T1A2, question=request.text)] * 2
     told = run(Engine(embedded, max_slots=2), {0: both})
