@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import agreement, engine, latency, load, sessions, startup
+from benchmarks import agreement, engine, latency, load, published, sessions, startup
 from benchmarks.report import Report
 
 
@@ -43,6 +43,7 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "agreement": lambda a: agreement.run(a.questions),
     "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
     "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
+    "published": lambda a: published.run(a.steps),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
 }
 

@@ -198,7 +198,11 @@ def multiply(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-u
     """x (rows, 32 · blocks) times tiles `first` … `last` of a matrix → the same tiles of y (rows, 16 · tiles)."""
     rows, blocks = x.shape[0], x.shape[1] // BLOCK
     if rows < SHARED_ROWS:
-        for row in range(rows):
+        row = 0
+        while row + 2 <= rows:
+            _multiply_two(bits, words, steps, bases, x[row : row + 2], y[row : row + 2], first, last)
+            row += 2
+        if row < rows:
             _multiply_row(bits, words, steps, bases, x[row], y[row], first, last)
         return
     panel, other = np.empty(PANEL * BLOCK * LANES, np.float32), np.empty(PANEL * BLOCK * LANES, np.float32)
@@ -369,8 +373,25 @@ def _multiply_row(bits, words, steps, bases, x, y, first, last):  # type: ignore
     exact. Only the highest bits, which hold the sign, are moved. The base meets the sum of a block's inputs.
     """
     blocks = len(x) // BLOCK
-    sums = np.empty(blocks, np.float32)
-    for block in range(blocks):
+    scaled, sums = _prepare(bits, x)
+    for tile in range(first, last):
+        total = broadcast(np.float32(0))
+        for block in range(blocks):
+            at = (tile * blocks + block) * LANES
+            if bits == 4:
+                part = _block_of_4_bits(words, at * 4, scaled, block * BLOCK)
+            else:
+                part = _block_of_8_bits(words, at * 8, scaled, block * BLOCK)
+            total = multiply_add(load_halves(steps, at), part, total)
+            total = multiply_add(load_halves(bases, at), broadcast(sums[block]), total)
+        store(y, tile * LANES, total)
+
+
+@compiled(fastmath=ANY_ORDER)
+def _prepare(bits, x):  # type: ignore[no-untyped-def]
+    """x divided by the powers of two that weights are too large by where they stand; the sums of its blocks."""
+    sums = np.empty(len(x) // BLOCK, np.float32)
+    for block in range(len(sums)):
         total = np.float32(0)
         for k in range(BLOCK):
             total += x[block * BLOCK + k]
@@ -383,17 +404,28 @@ def _multiply_row(bits, words, steps, bases, x, y, first, last):  # type: ignore
             scaled[k + place] = x[k + place] * power
             power /= np.float32(1 << bits)
         scaled[k + held - 1] = x[k + held - 1]
+    return scaled, sums
+
+
+@compiled(fastmath=ANY_ORDER)
+def _multiply_two(bits, words, steps, bases, x, y, first, last):  # type: ignore[no-untyped-def]
+    """The same for two rows, each weight read once."""
+    blocks = x.shape[1] // BLOCK
+    one, sums_a = _prepare(bits, x[0])
+    other, sums_b = _prepare(bits, x[1])
     for tile in range(first, last):
-        total = broadcast(np.float32(0))
+        total_a = total_b = broadcast(np.float32(0))
         for block in range(blocks):
             at = (tile * blocks + block) * LANES
             if bits == 4:
-                part = _block_of_4_bits(words, at * 4, scaled, block * BLOCK)
+                a, b = _two_blocks_of_4_bits(words, at * 4, one, other, block * BLOCK)
             else:
-                part = _block_of_8_bits(words, at * 8, scaled, block * BLOCK)
-            total = multiply_add(load_halves(steps, at), part, total)
-            total = multiply_add(load_halves(bases, at), broadcast(sums[block]), total)
-        store(y, tile * LANES, total)
+                a, b = _two_blocks_of_8_bits(words, at * 8, one, other, block * BLOCK)
+            step, base = load_halves(steps, at), load_halves(bases, at)
+            total_a = multiply_add(base, load_same(sums_a, block), multiply_add(step, a, total_a))
+            total_b = multiply_add(base, load_same(sums_b, block), multiply_add(step, b, total_b))
+        store(y[0], tile * LANES, total_a)
+        store(y[1], tile * LANES, total_b)
 
 
 @compiled(inline="always")
@@ -424,3 +456,45 @@ def _block_of_8_bits(words, at, x, k):  # type: ignore[no-untyped-def]
         b = multiply_add(field(w, 0xFF, 24), broadcast(x[k + 3]), b)
         k += 4
     return add(a, b)
+
+
+@compiled(inline="always")
+def _two_blocks_of_4_bits(words, at, x, y, k):  # type: ignore[no-untyped-def]
+    a = b = broadcast(np.float32(0))
+    for part in range(4):
+        w = load_words(words, at + part * LANES)
+        q = field(w, 0xF, 0)
+        a, b = multiply_add(q, load_same(x, k), a), multiply_add(q, load_same(y, k), b)
+        q = field(w, 0xF0, 0)
+        a, b = multiply_add(q, load_same(x, k + 1), a), multiply_add(q, load_same(y, k + 1), b)
+        q = field(w, 0xF00, 0)
+        a, b = multiply_add(q, load_same(x, k + 2), a), multiply_add(q, load_same(y, k + 2), b)
+        q = field(w, 0xF000, 0)
+        a, b = multiply_add(q, load_same(x, k + 3), a), multiply_add(q, load_same(y, k + 3), b)
+        q = field(w, 0xF0000, 0)
+        a, b = multiply_add(q, load_same(x, k + 4), a), multiply_add(q, load_same(y, k + 4), b)
+        q = field(w, 0xF00000, 0)
+        a, b = multiply_add(q, load_same(x, k + 5), a), multiply_add(q, load_same(y, k + 5), b)
+        q = field(w, 0xF000000, 0)
+        a, b = multiply_add(q, load_same(x, k + 6), a), multiply_add(q, load_same(y, k + 6), b)
+        q = field(w, 0xF, 28)
+        a, b = multiply_add(q, load_same(x, k + 7), a), multiply_add(q, load_same(y, k + 7), b)
+        k += 8
+    return a, b
+
+
+@compiled(inline="always")
+def _two_blocks_of_8_bits(words, at, x, y, k):  # type: ignore[no-untyped-def]
+    a = b = broadcast(np.float32(0))
+    for part in range(8):
+        w = load_words(words, at + part * LANES)
+        q = field(w, 0xFF, 0)
+        a, b = multiply_add(q, load_same(x, k), a), multiply_add(q, load_same(y, k), b)
+        q = field(w, 0xFF00, 0)
+        a, b = multiply_add(q, load_same(x, k + 1), a), multiply_add(q, load_same(y, k + 1), b)
+        q = field(w, 0xFF0000, 0)
+        a, b = multiply_add(q, load_same(x, k + 2), a), multiply_add(q, load_same(y, k + 2), b)
+        q = field(w, 0xFF, 24)
+        a, b = multiply_add(q, load_same(x, k + 3), a), multiply_add(q, load_same(y, k + 3), b)
+        k += 4
+    return a, b

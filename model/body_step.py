@@ -1,12 +1,13 @@
-"""A few positions through a whole Llama or Qwen2 body, as one compiled call.
+"""Positions through a whole Llama or Qwen2 body, as one compiled call.
 
 A step of one row is bound by memory, and hundreds of small tensor operations would take as long as reading the weights;
-here they are loops over buffers that stay in the cache. Long prompts take `FusedBody`'s way.
+here they are loops over buffers that stay in the cache. Several sequences share the threads, a long one takes two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ class BodyStep:
             matrix.words = joined[0][word : word + words]
             matrix.steps, matrix.bases = (part[scale : scale + scales] for part in joined[1:])
             word, scale = word + words, scale + scales
+        self._layers = range(len(matrices))
         self._weights = (table, *joined)
         self._small = tuple(t.float().contiguous().numpy() for t in (norms, biases, last_norm, *angles))
         self._numbers = (*heads, 2 * angles[0].shape[1], matrices[0][3].inputs, np.float32(eps))
@@ -61,17 +63,48 @@ class BodyStep:
         places = positions.reshape(-1).numpy()
         slots = rows.repeat_interleave(positions.shape[1]).numpy()
 
-        def work(first: int, last: int) -> None:
-            some = slice(first * x.shape[1], last * x.shape[1])
-            _step(*self._weights, *self._small, *self._numbers, keys, values, slots[some], places[some], state[some])
+        def work(first: int, last: int, layers: range) -> None:
+            """Some positions through some layers."""
+            _step(
+                layers.start, layers.stop, *self._weights, *self._small, *self._numbers, keys, values,
+                slots[first:last], places[first:last], state[first:last],
+            )  # fmt: skip
 
-        in_parts(work, len(x), THREADED_ROWS // 2)  # a part is whole sequences: their positions see one another
+        count, steps, _ = x.shape
+        if count > 1:  # a thread takes whole sequences, for their positions see one another
+            least = max(1, -(-THREADED_ROWS // (2 * steps)))
+            in_parts(lambda first, last: work(first * steps, last * steps, self._layers), count, least)
+        elif steps >= 2 * THREADED_ROWS and torch.get_num_threads() > 1:
+            self._in_turns(work, steps)
+        else:
+            work(0, steps, self._layers)
         return torch.from_numpy(state).view(x.shape)
+
+    def _in_turns(self, work: Callable[[int, int, range], None], steps: int) -> None:
+        """One sequence on two threads: the later half of its positions follows the earlier a layer behind, whose keys
+        and values it reads."""
+        half = steps // 2 + steps // 16  # who is later has more to look back on
+        done = threading.Semaphore(0)
+
+        def earlier() -> None:
+            try:
+                for layer in self._layers:
+                    work(0, half, range(layer, layer + 1))
+                    done.release()
+            finally:  # nobody waits for what broke
+                done.release(len(self._layers))
+
+        def later() -> None:
+            for layer in self._layers:
+                done.acquire()
+                work(half, steps, range(layer, layer + 1))
+
+        in_parts(lambda first, _: (earlier, later)[first](), 2, 1)
 
 
 @compiled(fastmath=ANY_ORDER)
 def _step(  # type: ignore[no-untyped-def]
-    table, words, steps, bases, norms, biases, last_norm, cos, sin,
+    first_layer, end_layer, table, words, steps, bases, norms, biases, last_norm, cos, sin,
     heads, groups, head_dim, inner, eps, keys, values, rows, positions, x,
 ):  # fmt: skip
     count, width = x.shape
@@ -82,7 +115,7 @@ def _step(  # type: ignore[no-untyped-def]
     added = np.empty((count, table[0, 1, 3] * LANES), np.float32)
     gates = np.empty((count, table[0, 2, 3] * LANES), np.float32)
     scores = np.empty(positions.max() + 1, np.float32)
-    for layer in range(len(table)):
+    for layer in range(first_layer, end_layer):
         for row in range(count):
             _norm(x[row], norms[layer, 0], eps, normed[row])
         _product(table[layer, 0], words, steps, bases, normed, qkv)
@@ -114,8 +147,9 @@ def _step(  # type: ignore[no-untyped-def]
         for row in range(count):
             for k in range(width):
                 x[row, k] += added[row, k]
-    for row in range(count):
-        _norm(x[row], last_norm, eps, x[row])
+    if end_layer == len(table):
+        for row in range(count):
+            _norm(x[row], last_norm, eps, x[row])
 
 
 @compiled()

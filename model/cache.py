@@ -55,10 +55,10 @@ class SlotCache(Cache):
         for kept in (*self.keys, *self.values):
             kept[row] = 0
 
-    def copy(self, source: int, target: int, count: int) -> None:
-        """Give row `target` the first `count` positions of row `source`."""
+    def copy(self, source: int, target: int, end: int, begin: int = 0) -> None:
+        """Give row `target` the positions from `begin` up to `end` of row `source`."""
         for kept in (*self.keys, *self.values):
-            kept[target, :, :count] = kept[source, :, :count]
+            kept[target, :, begin:end] = kept[source, :, begin:end]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self._length

@@ -44,13 +44,14 @@ from model.checkpoint_files import (
 from model.config import OmniConfig
 from model.drafted_words import hear_from_drafts
 from model.ear_adapter import load_ear_adapter
-from model.ears import Ears, PublishedEars, StateEncoder, whisper_base, whisper_encoder
+from model.ears import Ears, StateEncoder, whisper_base, whisper_encoder
 from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
 from model.packed import WeightFormat, pack_linears, quick_dtype
 from model.process_memory import give_back_memory
 from model.public_layout import from_public, public_shapes, to_public
+from model.published_ears import PublishedEars
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.unset import weights_unset
@@ -118,7 +119,7 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
         if precision.fused:
             network.fuse(precision.weights)
         if config.audio_route == "body":
-            omni.features = open_public_ears(folder, config, precision.dtype, device)
+            omni.features = open_public_ears(folder, config, precision, device)
         omni.adapter = open_adapter(folder, config)
         omni.mouth = open_mouth(folder, config)
         omni.ears = ears.result()
@@ -247,11 +248,12 @@ def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: to
     return ears
 
 
-def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, device: torch.device) -> Features | None:
+def open_public_ears(folder: Path, config: OmniConfig, precision: Precision, device: torch.device) -> Features | None:
     """Whisper's encoder from openai-whisper's own file, or Whisper base's from its wheel; None when there is none."""
     path = folder / PUBLIC_EARS
+    dtype, exact = quick_dtype(device) if precision.fused else precision.dtype, not precision.fused
     if config.ears == "whisper-base":
-        return PublishedEars(StateEncoder(whisper_base().encoder.to(device), dtype)).features
+        return PublishedEars(StateEncoder(whisper_base().encoder.to(device), dtype), exact).features
     if not path.is_file():
         log.warning("no ears: %s has no %s; questions can be typed only", folder, PUBLIC_EARS)
         return None
@@ -265,7 +267,7 @@ def open_public_ears(folder: Path, config: OmniConfig, dtype: torch.dtype, devic
     prefix = "encoder."
     state = {key.removeprefix(prefix): t for key, t in saved["model_state_dict"].items() if key.startswith(prefix)}
     fill(encoder, state, path, torch.float32)
-    ears = PublishedEars(StateEncoder(encoder.to(device), dtype))
+    ears = PublishedEars(StateEncoder(encoder.to(device), dtype), exact)
     if ears.width != config.ears_width:
         raise CheckpointError(
             f"{path}: the encoder is {ears.width} wide, the model's adapter reads {config.ears_width}; "

@@ -266,23 +266,6 @@ def whisper_base_rows(source: WhisperSource, whisper: Whisper) -> Tensor:
     return whisper.decoder.token_embedding.weight.detach().half()
 
 
-class PublishedEars:
-    """The published model's ears: Whisper small's encoder over the full window."""
-
-    def __init__(self, encoder: StateEncoder) -> None:
-        self.encoder = encoder
-
-    @property
-    def width(self) -> int:
-        return int(self.encoder.encoder.ln_post.weight.shape[0])
-
-    def features(self, audio: np.ndarray) -> Tensor:
-        """(samples,) float32 at 16 kHz → states (1, T, width), T = int(duration_ms / 20) + 1, before the adapter."""
-        samples = check_audio(audio)
-        duration_ms = len(samples) / SAMPLE_RATE * 1000
-        return self.encoder(log_mel(samples))[None, : int(duration_ms / 20) + 1]
-
-
 def whisper_encoder(dimensions: ModelDimensions) -> AudioEncoder:
     """An encoder of this shape whose weights are still to be loaded (with `assign=True`), on the meta device."""
     d = dimensions

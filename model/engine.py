@@ -199,8 +199,9 @@ class Engine:
         if waiting is None:
             return
         count = min(slice_, len(waiting.rows[0].waiting))
-        self.prefilled += count
-        self._run([(waiting, row) for row in waiting.rows], count)
+        alike = self._rows.alike(waiting.rows, count)
+        self.prefilled += alike or count
+        self._run([(waiting, row) for row in waiting.rows], alike or count)
 
     def _write(self, working: Sequence[Answer]) -> None:
         """One position of every row that is past its prompt."""
@@ -228,7 +229,12 @@ class Engine:
         rows = [row for _, row in pairs]
         answers = list({id(answer): answer for answer, _ in pairs}.values())
         try:
-            hidden = self._rows.hidden(rows, count)
+            if len(answers) == 1 and self._rows.alike(rows, count) == count:  # rows that differ from here on only
+                hidden = self._rows.hidden_once(rows, count)
+            else:
+                hidden = self._rows.hidden(rows, count)
+                for row in rows:
+                    row.alike = False
             done = [index for index, row in enumerate(rows) if len(row.waiting) == count]
             text, audio = self._rows.logits([rows[index] for index in done], hidden[done])
         except Exception as error:  # noqa: BLE001 - told to the one whose answer it is

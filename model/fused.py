@@ -25,10 +25,6 @@ from model.wheels import GgufTensor
 
 FUSED_TYPES = ("llama", "qwen2")
 
-STEP_POSITIONS = 48
-"""Up to so many positions at once one thread in one compiled call is quicker than several threads that wait for each
-other at every product (two cores, SmolLM2: 16 positions 57 against 83 ms, 48 about even, 128 400 against 330 ms)."""
-
 
 @dataclass
 class _Layer:
@@ -148,7 +144,7 @@ class FusedBody:
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
         count, steps, _ = x.shape
-        if self._step is not None and (steps == 1 or count * steps <= STEP_POSITIONS):
+        if self._step is not None:
             return self._step(x, positions, rows, cache)
         mask: Tensor | None = cache.select(rows, positions)
         if count == 1 and steps == 1:

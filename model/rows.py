@@ -23,6 +23,8 @@ class BodyRow:
     speaks: bool
     """Its audio logits are wanted."""
     position: int = 0
+    alike: bool = True
+    """All rows of its answer hold the same so far."""
     ids: list[int] = field(default_factory=list)
     """Tokens of all positions, those that wait included, where the row is text only."""
 
@@ -77,6 +79,25 @@ class RowPool:
         if not last.isfinite().all():
             raise ArithmeticError("the model computed what is not a number")
         return last
+
+    @staticmethod
+    def alike(rows: Sequence[BodyRow], count: int) -> int:
+        """How many of the next `count` positions are the same in all of several rows that have been the same so far.
+
+        Both rows of a spoken question are, but for the last position of the prompt (paper section 3.3).
+        """
+        first, *others = rows
+        if not others or any(row.position != first.position or not row.alike for row in rows):
+            return 0
+        same = torch.stack([(row.waiting[:count] == first.waiting[:count]).all(-1) for row in others]).all(0)
+        return int(same.long().cumprod(0).sum())
+
+    def hidden_once(self, rows: Sequence[BodyRow], count: int) -> Tensor:
+        """`hidden` for rows that are alike: one is run, the others take over its keys and values."""
+        hidden = self.hidden(rows[:1], count)
+        for row in rows[1:]:
+            self._cache.copy(rows[0].slot, row.slot, rows[0].position + count, rows[0].position)
+        return hidden.expand(len(rows), -1)
 
     def logits(self, rows: Sequence[BodyRow], hidden: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Text logits of the rows that write, audio logits of those that speak, in their order."""

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from snac import SNAC
-from snac.layers import NoiseBlock
+from snac.layers import DecoderBlock, NoiseBlock
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_weight_norm
 
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, STRIDES, frames_to_books
 from model.request import InvalidRequest
@@ -38,6 +39,8 @@ SNAC_CONFIG, SNAC_WEIGHTS = "config.json", "pytorch_model.bin"
 CONTEXT_STEPS = 11
 """Latent steps to either side that decide a sample: 3 of the first convolution, 1 + 4.9 of the first block (dilations
 1, 3, 9 of kernel 7 at eight times the rate), 0.8 of the second, 0.2 of the rest."""
+NARROW_STEPS = 2
+"""Of them, what everything after the first block sees, rounded up."""
 _STEP_SAMPLES = SAMPLES_PER_FRAME // STRIDES[0]
 _STEPS_PER_FRAME = STRIDES[0]
 
@@ -79,12 +82,25 @@ def build_snac(fields: Mapping[str, Any]) -> SNAC:
     return snac
 
 
+def _fold_weight_norms(module: nn.Module) -> None:
+    """Weights as they are multiplied: computing them anew for every chunk takes as long as a frame."""
+    for part in module.modules():
+        if parametrize.is_parametrized(part, "weight"):
+            parametrize.remove_parametrizations(part, "weight")
+        elif hasattr(part, "weight_g"):
+            remove_weight_norm(part)
+
+
 class PublishedSnac:
     """`SnacDecoder` of the published model."""
 
     def __init__(self, snac: SNAC) -> None:
         self.snac = snac.eval()
+        _fold_weight_norms(self.snac)
         self._noises = self._fix_noise()
+        layers = list(self.snac.decoder.model)
+        self._wide = next(n for n, layer in enumerate(layers) if isinstance(layer, DecoderBlock)) + 1
+        """Layers up to the end of the first block, which look farthest to either side."""
 
     def _fix_noise(self) -> list[PositionNoise]:
         """Put `PositionNoise` in the place of every noise block."""
@@ -104,11 +120,21 @@ class PublishedSnac:
         return latents
 
     @torch.inference_mode()
-    def run(self, latents: Tensor, first_step: int) -> Tensor:
-        """Latents (1, latent, n) that begin at `first_step` of the answer → (n · 512,) samples."""
-        for noise in self._noises:
-            noise.first_step = first_step
-        samples: Tensor = self.snac.decoder(latents)[0, 0]
+    def run(self, latents: Tensor, first_step: int, begin: int = 0, end: int | None = None) -> Tensor:
+        """Latents (1, latent, n) that start at `first_step` of the answer → samples of the steps `begin` … `end` among
+        them, ((end - begin) · 512,).
+
+        After the first block, only steps that still decide one of those samples go on.
+        """
+        end = latents.shape[-1] if end is None else end
+        layers = self.snac.decoder.model
+        first, last = max(0, begin - NARROW_STEPS), min(latents.shape[-1], end + NARROW_STEPS)
+        for number, noise in enumerate(self._noises):
+            noise.first_step = first_step + (first if number else 0)
+        x = layers[: self._wide](latents)
+        rate = x.shape[-1] // latents.shape[-1]
+        x = layers[self._wide :](x[..., first * rate : last * rate])
+        samples: Tensor = x[0, 0, (begin - first) * _STEP_SAMPLES : (end - first) * _STEP_SAMPLES]
         return samples
 
     @torch.inference_mode()
@@ -147,9 +173,8 @@ class PublishedStream:
         """Samples up to latent step `until`, with whole context."""
         if until <= self._done or self._latents is None:
             return np.zeros(0, np.float32)
-        samples = self._decoder.run(self._latents, self._first)
-        begin, end = self._done - self._first, until - self._first
-        spoken: np.ndarray = samples[begin * _STEP_SAMPLES : end * _STEP_SAMPLES].float().numpy()
+        samples = self._decoder.run(self._latents, self._first, self._done - self._first, until - self._first)
+        spoken: np.ndarray = samples.float().numpy()
         self._done = until
         keep = max(0, until - CONTEXT_STEPS)
         self._latents = self._latents[..., keep - self._first :]

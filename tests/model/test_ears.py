@@ -20,11 +20,11 @@ from model.ears import (
     Ears,
     Hearing,
     HearingOptions,
-    PublishedEars,
     StateEncoder,
     WhisperWords,
     whisper_base,
 )
+from model.published_ears import PublishedEars
 from model.transcriber import BeamDecoder, Transcriber, Transcript
 from training.voices import add_noise, speak
 
@@ -252,8 +252,34 @@ def test_published_ears_keep_the_states_of_what_was_said(seconds: float, frames:
     torch.manual_seed(0)
     encoder = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 100, 8, 64, 1, 1)).encoder.eval()
     sound = np.random.default_rng(0).standard_normal(int(seconds * SAMPLE_RATE)).astype(np.float32) * 0.1
-    features = PublishedEars(StateEncoder(encoder)).features(sound)
+    features = PublishedEars(StateEncoder(encoder), exact=True).features(sound)
     assert features.shape == (1, frames, 64)
     with torch.inference_mode():
         wanted = encoder(whisper.log_mel_spectrogram(whisper.pad_or_trim(sound))[None])
     assert torch.allclose(features, wanted[:, :frames], atol=1e-5)
+
+
+@pytest.mark.parametrize("noise_db", [None, 10.0])
+def test_a_silent_window_stands_in_for_the_silence_after_the_words(base: Whisper, noise_db: float | None) -> None:
+    """Whisper's own weights: the states of what was said stay what the whole window gives, nearer than any cut does."""
+    sound = speak("hibari", QUESTIONS[0], 1)
+    if noise_db is not None:
+        sound = add_noise(sound, noise_db, seed=2)
+    encoder = StateEncoder(base.encoder)
+    wanted = PublishedEars(encoder, exact=True).features(sound)[0]
+    found = PublishedEars(encoder).features(sound)[0]
+    assert found.shape == wanted.shape
+    with torch.inference_mode():
+        cut = encoder(log_mel(sound, len(wanted) + 100))[: len(wanted)]
+    difference, by_cutting = (float((states - wanted).norm() / wanted.norm()) for states in (found, cut))
+    assert difference < 0.2
+    assert difference < 0.7 * by_cutting
+    assert float(torch.nn.functional.cosine_similarity(found, wanted, dim=-1).mean()) > 0.97
+
+
+def test_a_silent_window_is_the_whole_window_where_sound_fills_it() -> None:
+    torch.manual_seed(0)
+    encoder = StateEncoder(Whisper(ModelDimensions(80, 1500, 64, 1, 1, 100, 8, 64, 1, 1)).encoder.eval())
+    sound = np.random.default_rng(0).standard_normal(30 * SAMPLE_RATE).astype(np.float32) * 0.1
+    exact, found = (PublishedEars(encoder, exact=exact).features(sound) for exact in (True, False))
+    assert torch.allclose(found, exact, atol=1e-4)

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from model.audio import SAMPLE_RATE, WINDOW_SECONDS, log_mel, states_of
-from model.checkpoint import CheckpointError, find, open_public_ears, read_config
+from model.checkpoint import CheckpointError, Precision, find, open_public_ears, read_config
 from model.config import OmniConfig
 from model.ears import Ears
 from training.coder import Coder, open_coder
@@ -70,7 +70,7 @@ class Encoder:
         place = torch.device(device)
         dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
         if config.audio_route == "body":
-            features = open_public_ears(folder, config, dtype, place)
+            features = open_public_ears(folder, config, Precision(dtype), place)
             return cls(config, None, features, open_coder(folder, config))
         return cls(config, Ears.open(device=place), None, open_coder(folder, config))
 
