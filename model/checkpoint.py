@@ -105,6 +105,10 @@ class Precision:
             raise CheckpointError(f"dtype {name!r} is unknown; choose auto, {', '.join(known)}")
         return known[name]
 
+    def hearing(self, device: torch.device) -> torch.dtype:
+        """Of Whisper's sums."""
+        return quick_dtype(device) if self.fused else self.dtype
+
 
 # -- opening --------------------------------------------------------------------------------------------------------
 def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype | str) -> MiniOmni:
@@ -240,9 +244,7 @@ def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: to
     """The embedded model's ears; None where the body hears itself."""
     if config.audio_route == "body" or config.ears != "whisper-base":
         return None
-    ears = Ears.open(
-        dtype=quick_dtype(device) if precision.fused else precision.dtype, exact=not precision.fused, device=device
-    )
+    ears = Ears.open(dtype=precision.hearing(device), exact=not precision.fused, device=device)
     if (folder / OWN_EARS).exists():
         hear_from_drafts(ears, load_ear_adapter(folder / OWN_EARS).to(device))
     return ears
@@ -251,7 +253,7 @@ def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: to
 def open_public_ears(folder: Path, config: OmniConfig, precision: Precision, device: torch.device) -> Features | None:
     """Whisper's encoder from openai-whisper's own file, or Whisper base's from its wheel; None when there is none."""
     path = folder / PUBLIC_EARS
-    dtype, exact = quick_dtype(device) if precision.fused else precision.dtype, not precision.fused
+    dtype, exact = precision.hearing(device), not precision.fused
     if config.ears == "whisper-base":
         return PublishedEars(StateEncoder(whisper_base().encoder.to(device), dtype), exact).features
     if not path.is_file():

@@ -99,13 +99,17 @@ class StateEncoder(nn.Module):
     def device(self) -> torch.device:
         return self.encoder.conv1.weight.device
 
-    @torch.inference_mode()
-    def forward(self, mel: Tensor) -> Tensor:
-        """Log-mel (80, 2 · T) → states (T, width), 20 ms each. T = 1500 is what openai-whisper computes."""
+    def enter(self, mel: Tensor) -> Tensor:
+        """Log-mel (80, 2 · T) → what the first block reads (1, T, width)."""
         x = mel[None].to(self.device, self.dtype)
         x = F.gelu(self.encoder.conv1(x))
         x = F.gelu(self.encoder.conv2(x)).transpose(1, 2)
-        x = (x + self.encoder.positional_embedding[: x.shape[1]]).to(self.dtype)
+        return (x + self.encoder.positional_embedding[: x.shape[1]]).to(self.dtype)
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor) -> Tensor:
+        """Log-mel (80, 2 · T) → states (T, width), 20 ms each. T = 1500 is what openai-whisper computes."""
+        x = self.enter(mel)
         for block in self.encoder.blocks:
             give_up_if_unwanted()
             x = block(x)

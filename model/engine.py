@@ -201,7 +201,7 @@ class Engine:
         count = min(slice_, len(waiting.rows[0].waiting))
         alike = self._rows.alike(waiting.rows, count)
         self.prefilled += alike or count
-        self._run([(waiting, row) for row in waiting.rows], alike or count)
+        self._run([(waiting, row) for row in waiting.rows], alike or count, once=alike > 0)
 
     def _write(self, working: Sequence[Answer]) -> None:
         """One position of every row that is past its prompt."""
@@ -221,20 +221,16 @@ class Engine:
             return False
         return pacing.speaks_before_writing(answer, answer.planner.backlog)
 
-    def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int) -> None:
-        """`count` waiting positions of each row through the body; rows that have no more waiting predict.
+    def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int, once: bool = False) -> None:
+        """`count` waiting positions of each row through the body, `once` where rows of one answer are alike in them;
+        rows that have no more waiting predict.
 
         When that breaks, each answer is tried alone, so that only those fail that cannot be computed.
         """
         rows = [row for _, row in pairs]
         answers = list({id(answer): answer for answer, _ in pairs}.values())
         try:
-            if len(answers) == 1 and self._rows.alike(rows, count) == count:  # rows that differ from here on only
-                hidden = self._rows.hidden_once(rows, count)
-            else:
-                hidden = self._rows.hidden(rows, count)
-                for row in rows:
-                    row.alike = False
+            hidden = self._rows.hidden_once(rows, count) if once else self._rows.hidden(rows, count)
             done = [index for index, row in enumerate(rows) if len(row.waiting) == count]
             text, audio = self._rows.logits([rows[index] for index in done], hidden[done])
         except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
@@ -247,6 +243,7 @@ class Engine:
         for row in rows:
             row.waiting = row.waiting[count:]
             row.position += count
+            row.alike = row.alike and once
         self._take([pairs[index] for index in done], text, audio)
 
     def _take(

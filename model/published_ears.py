@@ -64,11 +64,8 @@ class SilentWindow:
 
     def _run(self, mel: Tensor, count: int, keep: list[tuple[Tensor, Tensor]] | None) -> Tensor:
         """The first `count` states; their keys and values go to `keep`, or are joined by the silent window's."""
-        source = self._encoder
-        encoder = source.encoder
-        x = F.gelu(encoder.conv1(mel[None].to(source.device, source.dtype)))
-        x = F.gelu(encoder.conv2(x)).transpose(1, 2)[:, :count]
-        x = (x + encoder.positional_embedding[:count]).to(source.dtype)
+        encoder = self._encoder.encoder
+        x = self._encoder.enter(mel)[:, :count]
         for index, block in enumerate(encoder.blocks):
             give_up_if_unwanted()
             assert isinstance(block, ResidualAttentionBlock)
