@@ -15,7 +15,20 @@ from torch import Tensor
 
 from model.blocks import BLOCK, THREADED_ROWS, BlockMatrix, in_parts, multiply
 from model.cache import SlotCache
-from model.vectors import ANY_ORDER, LANES, broadcast, compiled, load, multiply_add, store
+from model.vectors import (
+    ANY_ORDER,
+    LANES,
+    add,
+    broadcast,
+    compiled,
+    load,
+    load_halves,
+    multiply_add,
+    prefetch,
+    store,
+    store_halves,
+    total_of,
+)
 
 
 class BodyStep:
@@ -54,12 +67,12 @@ class BodyStep:
         self._numbers = (*heads, 2 * angles[0].shape[1], matrices[0][3].inputs, np.float32(eps))
 
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
-        """(n, steps, width) at rising `positions` (n, steps) of cache rows (n,) → normed hidden states, float32."""
+        """(n, steps, width) at rising `positions` (n, steps) of rows (n,) of a float16 cache → normed states."""
         longest = int(positions.max())
         if longest >= cache.window:
             raise ValueError(f"position {longest} is outside the window of {cache.window} positions")
         state = x.reshape(-1, x.shape[-1]).clone().numpy()
-        keys, values = cache.all_keys.numpy(), cache.all_values.numpy()
+        keys, values = (kept.view(torch.uint16).numpy() for kept in (cache.all_keys, cache.all_values))
         places = positions.reshape(-1).numpy()
         slots = rows.repeat_interleave(positions.shape[1]).numpy()
 
@@ -126,10 +139,11 @@ def _step(  # type: ignore[no-untyped-def]
             for head in range(heads + groups):
                 _rotate(here[head * head_dim : (head + 1) * head_dim], cos[place], sin[place])
             for group in range(groups):
-                at = (heads + group) * head_dim
-                keys[layer, slot, group, place] = here[at : at + head_dim]
-                at += groups * head_dim
-                values[layer, slot, group, place] = here[at : at + head_dim]
+                at, to = (heads + group) * head_dim, place * head_dim
+                key_of, value_of = keys[layer, slot, group].ravel(), values[layer, slot, group].ravel()  # views
+                for k in range(0, head_dim, LANES):
+                    store_halves(key_of, to + k, load(here, at + k))
+                    store_halves(value_of, to + k, load(here, at + groups * head_dim + k))
             for head in range(heads):
                 group = head // (heads // groups)
                 part = slice(head * head_dim, (head + 1) * head_dim)
@@ -182,35 +196,52 @@ def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
 
 @compiled(fastmath=ANY_ORDER)
 def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
-    """One head over the first positions of its keys and values (window, head_dim); `scores` (positions,) is scratch."""
-    scale = np.float32(1) / np.sqrt(np.float32(len(query)))
+    """One head over the first positions of its keys and values (window, head_dim), float16 in uint16; `scores`
+    (positions,) is scratch."""
+    width, count = len(query), len(scores)
+    scale = np.float32(1) / np.sqrt(np.float32(width))
+    flat, later = keys.ravel(), values.ravel()  # views
     highest = np.float32(-np.inf)
-    for t in range(len(scores)):
-        total = np.float32(0)
-        for k in range(len(query)):
-            total += query[k] * keys[t, k]
-        scores[t] = total * scale
+    for t in range(count):
+        product = broadcast(np.float32(0))
+        for k in range(0, width, LANES):
+            product = multiply_add(load(query, k), load_halves(flat, t * width + k), product)
+            prefetch(flat, (t + 16) * width + k)
+            prefetch(later, t * width + k)
+        scores[t] = total_of(product) * scale
         highest = max(highest, scores[t])
     total = np.float32(0)
-    for t in range(len(scores)):
+    for t in range(count):
         scores[t] = _exponential(scores[t] - highest)
         total += scores[t]
-    flat, share = values.ravel(), np.float32(1) / total
-    for t in range(len(scores)):
+    share = np.float32(1) / total
+    for t in range(count):
         scores[t] *= share
-    for k in range(0, len(query), LANES):
-        mean = broadcast(np.float32(0))
-        for t in range(len(scores)):
-            mean = multiply_add(load(flat, t * len(query) + k), broadcast(scores[t]), mean)
-        store(y, k, mean)
+    flat = values.ravel()
+    for k in range(0, width, LANES):
+        a = b = c = d = broadcast(np.float32(0))  # four, so that one need not wait for the last
+        t = 0
+        while t + 4 <= count:
+            at = t * width + k
+            a = multiply_add(load_halves(flat, at), broadcast(scores[t]), a)
+            b = multiply_add(load_halves(flat, at + width), broadcast(scores[t + 1]), b)
+            c = multiply_add(load_halves(flat, at + 2 * width), broadcast(scores[t + 2]), c)
+            d = multiply_add(load_halves(flat, at + 3 * width), broadcast(scores[t + 3]), d)
+            t += 4
+        while t < count:
+            a = multiply_add(load_halves(flat, t * width + k), broadcast(scores[t]), a)
+            t += 1
+        store(y, k, add(add(a, b), add(c, d)))
 
 
 @compiled(fastmath=ANY_ORDER)
 def _gate(gates, inner, y):  # type: ignore[no-untyped-def]
     """SiLU of the first half times the second half."""
+    gates, others, y = gates[:inner], gates[inner : 2 * inner], y[:inner]
+    for k in range(inner):  # in two loops: LLVM does many at once only so
+        y[k] = _exponential(-gates[k])
     for k in range(inner):
-        gate = gates[k]
-        y[k] = gate / (np.float32(1) + _exponential(-gate)) * gates[inner + k]
+        y[k] = gates[k] / (np.float32(1) + y[k]) * others[k]
 
 
 @compiled()

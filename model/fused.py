@@ -141,6 +141,11 @@ class FusedBody:
             self.eps,
         )
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Of keys and values: reading them is what a late step waits for."""
+        return self.dtype if self._step is None else torch.float16
+
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
         count, steps, _ = x.shape

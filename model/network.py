@@ -238,7 +238,7 @@ class OmniNetwork(nn.Module):
             heads=int(body.get("num_key_value_heads") or heads),
             window=window,
             head_dim=int(body.get("head_dim") or self.config.width // heads),
-            like=torch.zeros((), dtype=self.dtype, device=self.device),
+            like=torch.zeros((), dtype=self._fused.cache_dtype if self._fused else self.dtype, device=self.device),
         )
 
     def forward(self, embedded: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:

@@ -1,7 +1,7 @@
 """Sixteen numbers at a time, for loops that Numba compiles: what LLVM does not find by itself is said openly here.
 
-A `Vector` is sixteen float32 in registers (one of AVX-512, two of AVX2, four of NEON), a `Words` sixteen uint32. They
-live only inside compiled functions. Addresses are counted in elements of a flat array.
+A `Vector` is sixteen float32 in registers (one of AVX-512, two of AVX2, four of NEON). It lives only inside compiled
+functions. Addresses are counted in elements of a flat array.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LANES = 16
 ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
 """What `fastmath` may do: sum in another order. Numbers that are none must stay so, for the engine looks for them."""
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_HALVES = ir.VectorType(ir.HalfType(), LANES)
-_WORDS = ir.VectorType(ir.IntType(32), LANES)
+FLOATS = ir.VectorType(ir.FloatType(), LANES)
+HALVES = ir.VectorType(ir.HalfType(), LANES)
+WORDS = ir.VectorType(ir.IntType(32), LANES)
 _COUNT = ir.IntType(32)
 
 
@@ -32,24 +32,13 @@ class _VectorType(types.Type):
         super().__init__(name="Vector")
 
 
-class _WordsType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="Words")
-
-
-Vector, Words = _VectorType(), _WordsType()
+Vector = _VectorType()
 
 
 @register_model(_VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
-
-
-@register_model(_WordsType)
-class _WordsModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _WORDS)
+        super().__init__(manager, kind, FLOATS)
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -80,29 +69,39 @@ _keep_apart_by_source()
 
 @cache
 def host_features() -> dict[str, bool]:
-    """What this processor can do, by LLVM's names."""
+    """What the processor that is compiled for can do, by LLVM's names: this one, or what `NUMBA_CPU_FEATURES` says."""
+    if numba.config.CPU_FEATURES is not None:
+        return {name[1:]: name[0] == "+" for name in numba.config.CPU_FEATURES.split(",") if name}
     try:
         return dict(binding.get_host_cpu_features())
     except RuntimeError:  # LLVM cannot tell on some systems
         return {}
 
 
-def _same(kind: ir.Type, value: Any) -> ir.Constant:
-    return ir.Constant(kind, [value] * LANES)
+def same(kind: ir.VectorType, value: Any) -> ir.Constant:
+    """A constant in every lane."""
+    return ir.Constant(kind, [value] * kind.count)
 
 
-def _load(context: Any, builder: Any, signature: Any, arguments: Any, kind: ir.VectorType, align: int) -> Any:
-    array, at = arguments
-    data = context.make_array(signature.args[0])(context, builder, array).data
-    loaded = builder.load(builder.bitcast(builder.gep(data, [at]), kind.as_pointer()))
-    loaded.align = align
-    return loaded
+def element_pointer(builder: Any, data: Any, at: Any, kind: ir.Type) -> Any:
+    """Where the element `at` of an array's data is, as the place of something of this kind."""
+    return builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
 
 
-def _in_every_lane(builder: Any, number: Any) -> Any:
-    undefined = ir.Constant(_FLOATS, ir.Undefined)
+def in_every_lane(builder: Any, number: Any, kind: ir.VectorType = FLOATS) -> Any:
+    """A number of a vector's kind in all its lanes."""
+    undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(_COUNT, 0))
-    return builder.shuffle_vector(first, undefined, _same(_WORDS, 0))
+    return builder.shuffle_vector(first, undefined, same(WORDS, 0))
+
+
+def prefetch_place(builder: Any, data: Any, at: Any) -> None:
+    """Begin to bring this place of an array near, also past its end: nothing is read."""
+    place = element_pointer(builder, data, at, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [place.type, _COUNT, _COUNT, _COUNT])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    read, keep, data_cache = (ir.Constant(_COUNT, number) for number in (0, 3, 1))
+    builder.call(function, [place, read, keep, data_cache])
 
 
 @intrinsic
@@ -110,7 +109,7 @@ def broadcast(_typing, number):  # type: ignore[no-untyped-def]
     """A float32 in every lane."""
 
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        return _in_every_lane(builder, arguments[0])
+        return in_every_lane(builder, arguments[0])
 
     return Vector(types.float32), generate
 
@@ -120,10 +119,63 @@ def multiply_add(_typing, a, b, c):  # type: ignore[no-untyped-def]
     """a · b + c, rounded once."""
 
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+        kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), arguments)
 
     return Vector(Vector, Vector, Vector), generate
+
+
+@intrinsic
+def load(_typing, array, at):  # type: ignore[no-untyped-def]
+    """Sixteen float32 of a float32 array."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        loaded = builder.load(element_pointer(builder, data, at, FLOATS))
+        loaded.align = 4
+        return loaded
+
+    return Vector(array, types.intp), generate
+
+
+@intrinsic
+def load_halves(_typing, array, at):  # type: ignore[no-untyped-def]
+    """Sixteen float16, held in a uint16 array, as float32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        loaded = builder.load(element_pointer(builder, data, at, HALVES))
+        loaded.align = 2
+        return builder.fpext(loaded, FLOATS)
+
+    return Vector(array, types.intp), generate
+
+
+@intrinsic
+def store_halves(_typing, array, at, vector):  # type: ignore[no-untyped-def]
+    """Into sixteen places of a uint16 array, as float16."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        halves = builder.fptrunc(arguments[2], HALVES)
+        builder.store(halves, element_pointer(builder, data, arguments[1], HALVES)).align = 2
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, Vector), generate
+
+
+@intrinsic
+def store(_typing, array, at, vector):  # type: ignore[no-untyped-def]
+    """Into sixteen places of a float32 array."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store(arguments[2], element_pointer(builder, data, arguments[1], FLOATS)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, Vector), generate
 
 
 @intrinsic
@@ -137,70 +189,17 @@ def add(_typing, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def load(_typing, array, at):  # type: ignore[no-untyped-def]
-    """Sixteen float32 of a float32 array."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _load(context, builder, signature, arguments, _FLOATS, 4)
-
-    return Vector(array, types.intp), generate
-
-
-@intrinsic
-def load_same(_typing, array, at):  # type: ignore[no-untyped-def]
-    """One float32 of a float32 array, in every lane."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, at = arguments
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        return _in_every_lane(builder, builder.load(builder.gep(data, [at])))
-
-    return Vector(array, types.intp), generate
-
-
-@intrinsic
-def load_halves(_typing, array, at):  # type: ignore[no-untyped-def]
-    """Sixteen float16, held in a uint16 array, as float32."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.fpext(_load(context, builder, signature, arguments, _HALVES, 2), _FLOATS)
-
-    return Vector(array, types.intp), generate
-
-
-@intrinsic
-def load_words(_typing, array, at):  # type: ignore[no-untyped-def]
-    """Sixteen uint32 of a uint32 array."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return _load(context, builder, signature, arguments, _WORDS, 4)
-
-    return Words(array, types.intp), generate
-
-
-@intrinsic(prefer_literal=True)
-def field(_typing, words, mask, shift):  # type: ignore[no-untyped-def]
-    """(words >> shift) & mask as float32; `mask` and `shift` are literals, and the result is below 2³¹."""
-    kept, moved = mask.literal_value, shift.literal_value
+def total_of(_typing, vector):  # type: ignore[no-untyped-def]
+    """The sum of all lanes, in pairs."""
 
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        found = builder.lshr(arguments[0], _same(_WORDS, moved)) if moved else arguments[0]
-        return builder.sitofp(builder.and_(found, _same(_WORDS, kept)), _FLOATS)
+        half = arguments[0]
+        for count in (8, 4, 2, 1):
+            lanes = [ir.Constant(ir.VectorType(_COUNT, count), list(range(at, at + count))) for at in (0, count)]
+            half = builder.fadd(*(builder.shuffle_vector(half, half, part) for part in lanes))
+        return builder.extract_element(half, ir.Constant(_COUNT, 0))
 
-    return Vector(Words, mask, shift), generate
-
-
-@intrinsic
-def store(_typing, array, at, vector):  # type: ignore[no-untyped-def]
-    """Into sixteen places of a float32 array."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        target = builder.bitcast(builder.gep(data, [arguments[1]]), _FLOATS.as_pointer())
-        builder.store(arguments[2], target).align = 4
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, Vector), generate
+    return types.float32(Vector), generate
 
 
 @intrinsic
@@ -208,13 +207,8 @@ def prefetch(_typing, array, at):  # type: ignore[no-untyped-def]
     """Begin to bring this place of an array near, also past its end: nothing is read."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, at = arguments
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        place = builder.bitcast(builder.gep(data, [at]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, _COUNT, _COUNT, _COUNT])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        read, keep, data_cache = (ir.Constant(_COUNT, number) for number in (0, 3, 1))
-        builder.call(function, [place, read, keep, data_cache])
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        prefetch_place(builder, data, arguments[1])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
