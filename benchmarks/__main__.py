@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--json]`: measure one thing, or `all`, on this machine."""
+"""`python -m benchmarks NAME [--json]`: measure one thing, or `all`, on this machine; `compare A.json B.json`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import agreement, engine, latency, load, published, sessions, startup
+from benchmarks import agreement, cascade, compare, engine, latency, load, published, sessions, startup
 from benchmarks.report import Report
 
 
@@ -14,11 +14,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Prints a table; with --json one JSON line on stdout, and the table on stderr.",
-        epilog="Flags after -- go to the server, such as: python -m benchmarks latency -- --model FOLDER",
+        epilog="Flags after -- go to the server, such as: python -m benchmarks latency -- --model FOLDER. "
+        "To compare two versions, let each write some runs: python -m benchmarks latency --repeat 5 --json > A.json, "
+        "then: python -m benchmarks compare A.json B.json",
     )
-    parser.add_argument("name", choices=["all", *_BENCHMARKS], help="what to measure")
+    parser.add_argument("name", choices=["all", "compare", *_BENCHMARKS], help="what to measure")
     parser.add_argument("--json", action="store_true", help="one JSON line a benchmark on stdout")
-    parser.add_argument("--turns", type=_positive, default=20, help="latency: spoken questions (20)")
+    parser.add_argument("--repeat", type=_positive, default=1, help="runs of each, one after the other (1)")
+    parser.add_argument("--turns", type=_positive, default=20, help="latency and cascade: spoken questions (20)")
     parser.add_argument("--talkers", type=_positive, help="load: people who speak at once (finds how many are in time)")
     parser.add_argument("--listeners", type=int, default=0, help="load: open microphones beside them (0)")
     parser.add_argument("--rounds", type=_positive, default=2, help="load: questions of each (2)")
@@ -26,7 +29,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
     parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
     parser.add_argument("--questions", type=_positive, default=50, help="agreement: typed questions (50)")
-    parser.add_argument("flags", nargs="*", help="for the server, after --")
+    parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
 
 
@@ -45,17 +48,28 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
     "published": lambda a: published.run(a.steps),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
+    "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
+_NEEDS_MORE = ("cascade",)
+"""Not among `all`: they need more than `make bench` installs."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what is asked for. → 0, or 1 when something could not be measured."""
+    """Run what is asked for. → 0, or 2 when something is missing for it."""
     arguments = _arguments(argv)
-    for name in _BENCHMARKS if arguments.name == "all" else [arguments.name]:
-        report = _BENCHMARKS[name](arguments)
-        print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)
-        if arguments.json:
-            print(report.json_line(), flush=True)
+    try:
+        if arguments.name == "compare":
+            print(compare.run(arguments.flags))
+            return 0
+        every = [name for name in _BENCHMARKS if name not in _NEEDS_MORE]
+        for name in (every if arguments.name == "all" else [arguments.name]) * arguments.repeat:
+            report = _BENCHMARKS[name](arguments)
+            print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)
+            if arguments.json:
+                print(report.json_line(), flush=True)
+    except (compare.NotRuns, cascade.CascadeMissing, OSError) as error:
+        print(f"python -m benchmarks {arguments.name}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from benchmarks.questions import MICROPHONE_RATE
 
 ANSWER_RATE = 24_000
 CHUNK_MS = 40
+PAGE_LEAD_MS = 80.0
+"""Sound that the page's player gathers before it starts (`static/audio/jitter-buffer.js`)."""
 TURN_LIMIT_S = 120.0
 
 
@@ -48,6 +51,17 @@ class Turn:
     def silence_ms(self) -> float:
         """From the end of speech to the first byte of sound: what a person waits, but for playback."""
         return 1000 * (self.sound[0][0] - self.speech_ended)
+
+    @property
+    def confirming_ms(self) -> float:
+        """From the end of speech to the confirmed end of the turn."""
+        return 1000 * (self.turn_confirmed - self.speech_ended)
+
+    def played_ms(self, lead_ms: float) -> float:
+        """From the end of speech to the first sound of a player that starts with `lead_ms` of it, or with all."""
+        buffered = itertools.accumulate(1000 * samples / ANSWER_RATE for _, samples in self.sound)
+        enough = (moment for (moment, _), ms in zip(self.sound, buffered, strict=True) if ms >= lead_ms)
+        return 1000 * (next(enough, self.sound[-1][0]) - self.speech_ended)
 
     @property
     def seconds(self) -> float:

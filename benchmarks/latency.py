@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.conversation import Turn, conversation
+from benchmarks.conversation import PAGE_LEAD_MS, Turn, conversation
 from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, median, percentile
 from benchmarks.server_process import server
 
+STAGES = {
+    "hearing": "of the way to the first sound, begun at a pause: sound to words",
+    "waiting": "for a slot",
+    "reading": "the prompt, to the first token",
+    "writing": "to the codes of the first piece of sound",
+    "decoding": "those to sound",
+}
+VAD = "the silence that ends a turn, and voice detection"
 TURNS_PER_CONVERSATION = 4
 """A conversation remembers, so its prompts grow; a person's do as well."""
 
@@ -30,12 +38,20 @@ def run(turns: int, flags: tuple[str, ...]) -> Report:
         measured = asyncio.run(converse(running.url, turns))
     waits = [turn.first_audio_ms for turn in measured]
     silences = [turn.silence_ms for turn in measured]
+    played = [turn.played_ms(PAGE_LEAD_MS) for turn in measured]
     factors = [turn.done["real_time_factor"] for turn in measured if turn.done["real_time_factor"] is not None]
+    stages = [
+        Figure(f"… {stage}, median", median([turn.done["stages_ms"][stage] for turn in measured]), "ms", note)
+        for stage, note in STAGES.items()
+    ]
     figures = [
+        Figure("end of speech → confirmed end of turn, median", median([t.confirming_ms for t in measured]), "ms", VAD),
         Figure("confirmed end of turn → first audio byte, median", median(waits), "ms"),
         Figure("… 95th percentile", percentile(waits, 0.95), "ms"),
         Figure("… longest", max(waits), "ms"),
         Figure("end of speech → first audio byte, median", median(silences), "ms", "with the silence that ends a turn"),
+        Figure("end of speech → first audio played, median", median(played), "ms", "by a player with the page's lead"),
+        *stages,
         Figure("real-time factor of an answer, median", median(factors), "", "time to make it ÷ its length"),
         Figure("length of an answer, median", median([turn.seconds for turn in measured]), "s"),
         Figure("turns", len(measured), ""),

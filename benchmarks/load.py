@@ -13,13 +13,11 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.conversation import Conversation, Turn, TurnFailed, conversation
+from benchmarks.conversation import PAGE_LEAD_MS, Conversation, Turn, TurnFailed, conversation
 from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, median, percentile
 from benchmarks.server_process import ServerProcess, server
 
-PAGE_LEAD_MS = 80.0
-"""Sound that the page's player gathers before it starts (`static/audio/jitter-buffer.js`)."""
 MOST = 64
 """Talkers at which the search ends."""
 SETTLE_S = 3.0

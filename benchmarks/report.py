@@ -77,13 +77,18 @@ def this_machine() -> Machine:
     """Look at the machine; the commit ends in `+changes` when the checkout has uncommitted ones."""
     return Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         load_before=round(psutil.getloadavg()[0], 2),
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
         commit=_commit(),
     )
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str:

@@ -91,6 +91,7 @@ class ResponseDone(Event):
     heard: str | None = None
     first_audio_ms: int | None = None
     real_time_factor: float | None = None
+    stages_ms: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)

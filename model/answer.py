@@ -21,6 +21,7 @@ from model.request import AudioChunk, Done, Event, TextDelta
 from model.rows import BodyRow
 from model.sampling import Sampler
 from model.speech_planner import SpeechPlanner
+from model.stages import Stopwatch
 from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
 
 _SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
@@ -35,8 +36,8 @@ One frame would be the earliest first chunk, but a mouth that looks ahead gives 
 class Voice:
     """Turns complete frames into sound, in growing chunks that join without a seam."""
 
-    def __init__(self, stream: SnacStream, spoken: Callable[[int], int | None]) -> None:
-        self._stream, self._spoken = stream, spoken
+    def __init__(self, stream: SnacStream, spoken: Callable[[int], int | None], watch: Stopwatch) -> None:
+        self._stream, self._spoken, self._watch = stream, spoken, watch
         self._waiting: list[Tensor] = []
         self._chunks = 0
         self._first_at: float | None = None
@@ -64,6 +65,7 @@ class Voice:
 
     def _speak(self, last: bool) -> list[AudioChunk]:
         pieces = []
+        self._watch.ends("writing")
         if self._waiting:
             pieces.append(torch.from_numpy(self._stream.push(torch.stack(self._waiting))))
             self.frames += len(self._waiting)
@@ -74,6 +76,7 @@ class Voice:
         self.samples += len(samples)
         if len(samples) and self._first_at is None:
             self._first_at = time.monotonic()
+            self._watch.ends("decoding")
         return [AudioChunk(samples, self._spoken(self.frames))] if len(samples) else []
 
 
@@ -89,8 +92,9 @@ class Answer(ABC):
         stream: SnacStream | None,
         max_tokens: int,
         max_steps: int,
+        watch: Stopwatch,
     ) -> None:
-        self.rows = rows
+        self.rows, self.watch = rows, watch
         self.text_sampler, self.audio_sampler = text_sampler, audio_sampler
         self.max_tokens, self.max_steps = max_tokens, max_steps
         self.text_tokens: list[int] = []
@@ -103,7 +107,7 @@ class Answer(ABC):
         self.events: list[Event] = []
         """What is to be told; the engine takes it after every step."""
         self._detokenizer = detokenizer
-        self.voice = Voice(stream, self._spoken) if stream is not None else None
+        self.voice = Voice(stream, self._spoken, watch) if stream is not None else None
 
     def _spoken(self, frames: int) -> int | None:
         return None
@@ -153,6 +157,7 @@ class Answer(ABC):
                 samples / SAMPLE_RATE,
                 len(self.text_tokens),
                 frames,
+                self.watch.seconds,
             )
         )
         self.done = True
@@ -181,6 +186,7 @@ class BodyAnswer(Answer):
         self._audio: Tensor | None = None
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        self.watch.ends("reading")
         if text is not None:
             self._text = text
         if audio is not None:
@@ -264,6 +270,7 @@ class AdapterAnswer(Answer):
         return self.planner.spoken_characters(frames)
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        self.watch.ends("reading")
         self._next = text
 
     def advance(self) -> None:

@@ -53,7 +53,9 @@ class AnswerMaker:
             "stream": omni.mouth.stream() if speaks and omni.mouth else None,
             "max_tokens": min(request.max_tokens, longest),
             "max_steps": self._max_steps(request, longest),
+            "watch": prepared.watch,
         }
+        prepared.watch.ends("waiting")
         answer: Answer
         if omni.adapter is None:
             answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from model.audio import SAMPLE_RATE, WINDOW_SECONDS
 from model.request import InvalidRequest, Request
+from model.stages import Stopwatch
 from model.vocabulary import Task
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Prepared:
     features: Tensor | None = None
     """Encoder states (1, frames, ears_width), for the published route."""
     no_speech: bool = False
+    watch: Stopwatch = field(default_factory=Stopwatch, compare=False)
 
 
 def prepare(omni: MiniOmni, request: Request) -> Prepared:
@@ -35,6 +37,7 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
 
     Raises `InvalidRequest` for what cannot be answered as it is.
     """
+    watch = Stopwatch()
     task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
     if task.hears and request.audio is None:
         raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
@@ -53,8 +56,12 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
     if omni.config.audio_route == "body":
         if omni.features is None:
             raise InvalidRequest("this model was opened without ears (small.pt); ask it by text")
-        return Prepared(request, task, features=omni.features(audio))
+        features = omni.features(audio)
+        watch.ends("hearing")
+        return Prepared(request, task, features=features, watch=watch)
     if omni.ears is None:
         raise InvalidRequest("this model was opened without ears; ask it by text")
     hearing = omni.ears.hear(audio)
-    return Prepared(request, task, question=hearing.text, no_speech=hearing.no_speech or not hearing.text.strip())
+    watch.ends("hearing")
+    no_speech = hearing.no_speech or not hearing.text.strip()
+    return Prepared(request, task, question=hearing.text, no_speech=no_speech, watch=watch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from model.sampling import SamplingParams
+from model.stages import Stage
 from model.vocabulary import Task
 
 
@@ -103,6 +105,8 @@ class Done:
     audio_seconds: float
     text_tokens: int
     frames: int
+    stages: Mapping[Stage, float] = field(default_factory=dict, compare=False)
+    """Seconds of each part of the way to the first sound."""
 
 
 Event = Heard | TextDelta | AudioChunk | Done

@@ -129,6 +129,8 @@ class ResponseDone:
     first_text_ms: int | None
     first_audio_ms: int | None
     real_time_factor: float | None
+    stages_ms: dict[str, float] | None
+    """Of a complete answer: what the way to its first sound was made of, most of it before the turn was confirmed."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 from server.events import AnswerAudio, Interrupted, Output, Problem, ResponseDone, SpeechStopped
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_STAGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _FACTORS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0)
 
 
@@ -31,6 +32,9 @@ class Metrics:
         )
         self.real_time_factor = Histogram(
             "omni_real_time_factor", "Time to make an answer over its length", buckets=_FACTORS, registry=new
+        )
+        self.stages = Histogram(
+            "omni_stage_seconds", "Parts of the way to the first sound", ["stage"], buckets=_STAGES, registry=new
         )
         self.answer_audio = Counter("omni_answer_audio_seconds", "Sound of answers made", registry=new)
         self.interruptions = Counter("omni_interruptions", "Answers interrupted, by what", ["reason"], registry=new)
@@ -59,3 +63,5 @@ class Metrics:
                 self.first_audio.observe(output.first_audio_ms / 1000)
             if output.real_time_factor is not None:
                 self.real_time_factor.observe(output.real_time_factor)
+            for stage, took_ms in (output.stages_ms or {}).items():
+                self.stages.labels(stage).observe(took_ms / 1000)

@@ -8,7 +8,7 @@ estimate what a client that reports no position has played.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from model.request import AudioChunk, Done, EngineFull, Event, Heard, OmniError, Request, TextDelta, Turn
 from model.sampling import SamplingParams
+from model.stages import Stage
 from server.audio import AudioBuffer
 from server.events import (
     AnswerAudio,
@@ -362,7 +363,7 @@ class Session:
         answer = generation.answer or self._begin_answer(question, generation, outputs)
         answer.complete = True
         outputs.append(AnswerTextDone(answer.response_id, answer.text))
-        outputs.append(self._response_done(question, generation, answer, event.reason))
+        outputs.append(self._response_done(question, generation, answer, event.reason, event.stages))
         self._generation = None
         self._question = None
         return outputs
@@ -387,7 +388,12 @@ class Session:
         return outputs
 
     def _response_done(
-        self, question: _Question, generation: _Generation, answer: Answer, reason: ResponseReason
+        self,
+        question: _Question,
+        generation: _Generation,
+        answer: Answer,
+        reason: ResponseReason,
+        stages: Mapping[Stage, float] | None = None,
     ) -> ResponseDone:
         seconds = answer.sent_ms / 1000
         took = (generation.finished_at or self._clock()) - generation.started_at
@@ -401,6 +407,7 @@ class Session:
             generation.first_text_ms,
             generation.first_audio_ms,
             round(took / seconds, 3) if seconds and reason in ("stop", "length") else None,
+            {stage: round(1000 * took, 1) for stage, took in stages.items()} if stages else None,
         )
 
     # endings

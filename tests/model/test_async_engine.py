@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import numpy as np
@@ -43,6 +44,22 @@ async def test_events_come_in_order_and_end_with_done(engine: AsyncEngine) -> No
     assert any(isinstance(event, AudioChunk) for event in events)
     assert [isinstance(event, Done) for event in events] == [False] * (len(events) - 1) + [True]
     assert engine.active == 0
+
+
+async def test_an_answer_tells_what_its_first_sound_took(engine: AsyncEngine) -> None:
+    began = time.monotonic()
+    first = None
+    async for event in engine.generate(Request(text="Good morning!", max_tokens=8, max_seconds=1)):
+        if isinstance(event, AudioChunk) and first is None:
+            first = time.monotonic() - began
+    assert isinstance(event, Done)
+    assert first is not None
+    assert list(event.stages) == ["waiting", "reading", "writing", "decoding"]
+    assert all(seconds > 0 for seconds in event.stages.values())
+    assert 0.5 * first <= sum(event.stages.values()) <= first
+    (*_, done) = await collect(engine.generate(typed("Hello!")))
+    assert isinstance(done, Done)
+    assert list(done.stages) == ["waiting", "reading"]
 
 
 async def test_answers_at_once_equal_answers_alone(engine: AsyncEngine, embedded: MiniOmni) -> None:

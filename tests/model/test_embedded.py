@@ -136,6 +136,7 @@ def test_a_spoken_answer_to_a_spoken_question(quick: MiniOmni) -> None:
     done = events[-1]
     assert isinstance(done, Done)
     assert done.audio_seconds > 0.5
+    assert list(done.stages) == ["hearing", "waiting", "reading", "writing", "decoding"]
     chunks = [e for e in events if isinstance(e, AudioChunk)]
     assert chunks[-1].spoken_characters == len(done.text.rstrip())
     progress = [c.spoken_characters or 0 for c in chunks]

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model.request import AudioChunk, Done, Event, Heard, Request, TextDelta
+from model.stages import Stage
 
 FRAME_SAMPLES = 2048
 ANSWER = "The capital of France is Paris. It is a fine city."
 WARM_UPS = 2
 """Requests that the server makes itself, before it is ready."""
+STAGES: dict[Stage, float] = {"waiting": 0.0, "reading": 0.0204, "writing": 0.2, "decoding": 0.005}
 HEARD = "what is the capital of france"
 
 
@@ -35,7 +37,8 @@ def answer_events(request: Request, text: str = ANSWER, frames_per_word: int = 4
         spoken += len(piece)
         events += [TextDelta(piece), AudioChunk(tone(frames_per_word), spoken)]
     frames = frames_per_word * len(words)
-    events.append(Done("stop", text, frames * FRAME_SAMPLES / 24_000, len(words), frames))
+    stages = {**({"hearing": 0.1} if events and isinstance(events[0], Heard) else {}), **STAGES}
+    events.append(Done("stop", text, frames * FRAME_SAMPLES / 24_000, len(words), frames, stages))
     return events
 
 

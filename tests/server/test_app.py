@@ -95,6 +95,8 @@ async def test_figures_count_what_happened(question: np.ndarray) -> None:
     assert found['omni_errors_total{code="unknown_type"}'] == 1
     assert found["omni_first_audio_seconds_count"] == 2
     assert found["omni_real_time_factor_count"] == 2
+    assert found['omni_stage_seconds_count{stage="hearing"}'] == 1
+    assert found['omni_stage_seconds_count{stage="decoding"}'] == 2
     assert found['omni_speculations_total{outcome="used"}'] == 1
     assert found["omni_answer_audio_seconds_total"] == pytest.approx(2 * 11 * 4 * 2048 / 24_000)
     assert "process_resident_memory_bytes" in found
