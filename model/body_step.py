@@ -21,6 +21,7 @@ from model.vectors import (
     add,
     broadcast,
     compiled,
+    exponential,
     load,
     load_halves,
     multiply_add,
@@ -212,7 +213,7 @@ def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
         highest = max(highest, scores[t])
     total = np.float32(0)
     for t in range(count):
-        scores[t] = _exponential(scores[t] - highest)
+        scores[t] = exponential(scores[t] - highest)
         total += scores[t]
     share = np.float32(1) / total
     for t in range(count):
@@ -239,22 +240,6 @@ def _gate(gates, inner, y):  # type: ignore[no-untyped-def]
     """SiLU of the first half times the second half."""
     gates, others, y = gates[:inner], gates[inner : 2 * inner], y[:inner]
     for k in range(inner):  # in two loops: LLVM does many at once only so
-        y[k] = _exponential(-gates[k])
+        y[k] = exponential(-gates[k])
     for k in range(inner):
         y[k] = gates[k] / (np.float32(1) + y[k]) * others[k]
-
-
-@compiled()
-def _exponential(x):  # type: ignore[no-untyped-def]
-    """e^x for float32 as Cephes' `expf` computes it, but in a form that LLVM does for many numbers at once."""
-    x = min(max(x, np.float32(-87.0)), np.float32(88.0))
-    power = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    x = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
-    y = np.float32(1.9875691500e-4)
-    y = y * x + np.float32(1.3981999507e-3)
-    y = y * x + np.float32(8.3334519073e-3)
-    y = y * x + np.float32(4.1665795894e-2)
-    y = y * x + np.float32(1.6666665459e-1)
-    y = y * x + np.float32(5.0000001201e-1)
-    y = y * x * x + x + np.float32(1)
-    return y * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)

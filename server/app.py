@@ -16,6 +16,7 @@ from server.generator import Generator
 from server.protocols.native import native_router
 from server.service import MakeDetector, Service
 from server.settings import Settings
+from server.turns import Endpointer
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -63,13 +64,13 @@ class SecurityHeaders:
 def create_app(
     settings: Settings,
     generator: Generator,
-    make_detector: MakeDetector | None = None,
+    make_detector: MakeDetector = Endpointer,
     on_failure: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The server around one generator.
 
     The model loads in the background once the application starts; `on_failure` is called when it cannot, with the
-    reason in `app.state.service.failure`. `make_detector` replaces Silero VAD (tests).
+    reason in `app.state.service.failure`. `make_detector` replaces the rules of turns (tests).
     """
     service = Service(settings, generator, make_detector)
 

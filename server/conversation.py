@@ -27,6 +27,7 @@ from server.metrics import Metrics
 from server.outbox import Outbox
 from server.session import Session, SessionOptions
 from server.turns import SAMPLE_RATE
+from server.voices import Voices, VoiceStream
 
 _SLICE_SAMPLES = SAMPLE_RATE // 2
 """Sound that comes in a big piece is heard half a second at a time, so that others get their turn."""
@@ -40,6 +41,7 @@ class Conversation:
     def __init__(
         self,
         session: Session,
+        voices: Voices,
         generator: Generator,
         outbox: Outbox,
         metrics: Metrics,
@@ -49,6 +51,7 @@ class Conversation:
     ) -> None:
         self.session = session
         self.outbox = outbox
+        self._voices, self._microphone = voices, VoiceStream()
         self._generator = generator
         self._metrics = metrics
         self._log = log
@@ -68,8 +71,11 @@ class Conversation:
     async def receive_audio(self, samples: np.ndarray) -> None:
         """(n,) float32, 16 kHz."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
-            self._perform(self.session.receive_audio(samples[start : start + _SLICE_SAMPLES]))
-            await asyncio.sleep(0)
+            piece = samples[start : start + _SLICE_SAMPLES]
+            probabilities = await self._voices.probabilities(self._microphone, piece)
+            self._perform(self.session.receive_audio(piece, probabilities))
+            if not probabilities:  # nothing was waited for: let the others have their turn
+                await asyncio.sleep(0)
         self._watch_gap(len(samples) / SAMPLE_RATE)
         await self.outbox.wait_for_room(answer=False)
 

@@ -20,7 +20,8 @@ from server.metrics import Metrics
 from server.outbox import Outbox
 from server.session import Session, SessionOptions
 from server.settings import Settings
-from server.turns import SAMPLE_RATE, Endpointer, SileroModel, SileroVoice, TurnDetector, TurnRules
+from server.turns import SAMPLE_RATE, Endpointer, TurnDetector, TurnRules
+from server.voices import Voices
 
 MakeDetector = Callable[[TurnRules], TurnDetector]
 EMBEDDED_MODEL = "smol-omni"
@@ -37,7 +38,7 @@ class Refused(Exception):
 class Service:
     """One per application. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, generator: Generator, make_detector: MakeDetector | None = None) -> None:
+    def __init__(self, settings: Settings, generator: Generator, make_detector: MakeDetector = Endpointer) -> None:
         self.settings = settings
         self.generator = generator
         self.metrics = Metrics()
@@ -50,6 +51,7 @@ class Service:
         self._empty = asyncio.Event()
         self._empty.set()
         self._make_detector = make_detector
+        self._voices = Voices()
         self._starting: asyncio.Task[None] | None = None
 
     # readiness
@@ -66,9 +68,6 @@ class Service:
 
     def start(self, on_failure: Callable[[], None] = lambda: None) -> None:
         """Load the model and let it answer once, in the background."""
-        if self._make_detector is None:
-            silero = SileroModel()
-            self._make_detector = lambda rules: Endpointer(SileroVoice(silero), rules)
         self._starting = asyncio.create_task(self._start(on_failure), name="start-model")
 
     async def wait_ready(self, timeout_s: float) -> bool:
@@ -81,7 +80,7 @@ class Service:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            await self.generator.start()
+            await asyncio.gather(self.generator.start(), self._voices.start())
             await self._warm_up()
             await asyncio.to_thread(settle)
         except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
@@ -139,11 +138,11 @@ class Service:
             self._refuse("shutting_down", "the server is shutting down; connect again in a few seconds")
         if len(self._conversations) >= self.settings.max_sessions:
             self._refuse("busy", "every conversation's place is taken; try again in a minute")
-        assert self._make_detector is not None, "the service was not started"
         session_id = secrets.token_hex(8)
         options = self.options()
         conversation = Conversation(
             Session(self._make_detector(options.rules), options),
+            self._voices,
             self.generator,
             Outbox(self.settings.outgoing_bytes),
             self.metrics,
@@ -197,3 +196,4 @@ class Service:
             with suppress(asyncio.CancelledError, OmniError):
                 await self._starting
         await self.generator.stop()
+        self._voices.stop()

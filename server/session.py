@@ -8,7 +8,7 @@ estimate what a client that reports no position has played.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -158,11 +158,13 @@ class Session:
         if history is not None:
             self.memory.replace(history)
 
-    def receive_audio(self, samples: np.ndarray) -> list[Output]:
-        """(n,) float32 of the microphone, 16 kHz, any n."""
+    def receive_audio(self, samples: np.ndarray, probabilities: Sequence[float] = ()) -> list[Output]:
+        """(n,) float32 of the microphone, 16 kHz, any n, and how likely each window of 512 that they complete holds a
+        voice."""
         self._settle()
         self._audio.append(samples)
-        outputs = [output for signal in self._detector.push(samples) for output in self._on_signal(signal)]
+        signals = self._detector.push(samples, probabilities)
+        outputs = [output for signal in signals for output in self._on_signal(signal)]
         self._trim()
         return outputs
 

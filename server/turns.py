@@ -1,25 +1,21 @@
 """Finds the turns in what the microphone hears: voice activity and endpointing behind one small protocol.
 
-`Endpointer` turns the voice probability of each 32 ms window into signals; `SileroVoice` gives that probability
-(Silero VAD 6, https://github.com/snakers4/silero-vad, run by onnxruntime from the file in its package).
+`Endpointer` turns the voice probability of each 32 ms window (`server/voices.py`) into signals.
 """
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-import onnxruntime
+
+from model.voice_activity import WINDOW_SAMPLES
 
 SAMPLE_RATE = 16_000
 """Of the microphone, inside the server."""
-WINDOW_SAMPLES = 512
-"""32 ms: what Silero looks at."""
-_CONTEXT_SAMPLES = 64
 _HYSTERESIS = 0.15
 _CANDIDATE_GAP_MS = 160
 
@@ -79,10 +75,10 @@ TurnSignal = SpeechBegan | SpeechPaused | SpeechResumed | SpeechEnded
 
 
 class TurnDetector(Protocol):
-    """Samples in, signals out, in the order Began (Paused Resumed)* Ended. Positions count from the first sample."""
+    """Sound in, signals out, in the order Began (Paused Resumed)* Ended. Positions count from the first sample."""
 
-    def push(self, samples: np.ndarray) -> list[TurnSignal]:
-        """(n,) float32 at 16 kHz, any n."""
+    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
+        """(n,) float32 at 16 kHz, any n, and how likely each window of 512 that they complete holds a voice."""
         ...
 
     def flush(self) -> list[TurnSignal]:
@@ -98,50 +94,6 @@ class TurnDetector(Protocol):
         ...
 
 
-class Voice(Protocol):
-    """How likely the next window holds a voice."""
-
-    def probability(self, window: np.ndarray) -> float:
-        """(512,) float32 at 16 kHz, windows of one stream in order → 0…1."""
-        ...
-
-
-class SileroModel:
-    """The network, loaded once and shared by every conversation (onnxruntime sessions may be)."""
-
-    def __init__(self) -> None:
-        spec = importlib.util.find_spec("silero_vad")
-        if spec is None or spec.origin is None:
-            raise RuntimeError("the package silero-vad is not installed; run: pip install 'silero-vad>=6.2'")
-        path = Path(spec.origin).parent / "data" / "silero_vad_16k_op15.onnx"  # importing the package would need torch
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._rate = np.array(SAMPLE_RATE, np.int64)
-
-    def run(self, window: np.ndarray, state: np.ndarray) -> tuple[float, np.ndarray]:
-        """(1, 64 + 512) samples and (2, 1, 128) state → probability and the state to go on from."""
-        probability, state = self._session.run(None, {"input": window, "state": state, "sr": self._rate})
-        return float(probability[0, 0]), state
-
-
-class SileroVoice:
-    """One conversation's `Voice`: 1 KB of state."""
-
-    def __init__(self, model: SileroModel) -> None:
-        self._model = model
-        self._state = np.zeros((2, 1, 128), np.float32)
-        self._window = np.zeros((1, _CONTEXT_SAMPLES + WINDOW_SAMPLES), np.float32)
-
-    def probability(self, window: np.ndarray) -> float:
-        """(512,) float32 at 16 kHz → 0…1."""
-        self._window[0, :_CONTEXT_SAMPLES] = self._window[0, -_CONTEXT_SAMPLES:]
-        self._window[0, _CONTEXT_SAMPLES:] = window
-        probability, self._state = self._model.run(self._window, self._state)
-        return probability
-
-
 class _Phase(Enum):
     QUIET = "quiet"
     SPEECH = "speech"
@@ -151,12 +103,10 @@ class _Phase(Enum):
 
 
 class Endpointer:
-    """`TurnDetector` over any `Voice`. Every rule is counted in samples."""
+    """`TurnDetector` by silence. Every rule is counted in samples."""
 
-    def __init__(self, voice: Voice, rules: TurnRules) -> None:
-        self._voice = voice
+    def __init__(self, rules: TurnRules) -> None:
         self._rules = rules
-        self._rest = np.zeros(0, np.float32)
         self._position = 0
         self._phase = _Phase.QUIET
         self._begin = 0
@@ -172,16 +122,12 @@ class Endpointer:
         self._phase = _Phase.QUIET
         self._voiced = 0
 
-    def push(self, samples: np.ndarray) -> list[TurnSignal]:
-        """(n,) float32 → what was noticed in the windows that are complete now."""
-        joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
-        whole = len(joined) - len(joined) % WINDOW_SAMPLES
+    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
+        """Probabilities of the windows that are complete now → what was noticed in them."""
         signals: list[TurnSignal] = []
-        for start in range(0, whole, WINDOW_SAMPLES):
-            probability = self._voice.probability(joined[start : start + WINDOW_SAMPLES])
+        for probability in probabilities:
             self._position += WINDOW_SAMPLES
             signals += self._judge(probability)
-        self._rest = joined[whole:].copy()
         return signals
 
     def flush(self) -> list[TurnSignal]:

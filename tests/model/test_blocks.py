@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from model.blocks import BLOCK, BlockMatrix
-from model.body_step import _exponential
 from model.config import OmniConfig
 from model.network import OmniNetwork
-from model.vectors import broadcast, compiled, host_features, store
+from model.vectors import broadcast, compiled, exponential, host_features, store
 from model.vocabulary import Vocabulary
 
 
@@ -133,11 +132,11 @@ def test_processors_without_the_newest_instructions_compute_the_same(tmp_path: P
         assert torch.equal(new, old)
 
 
-def test_the_exponential_is_a_float32_exponential() -> None:
+def test_the_exponential_is_a_float32exponential() -> None:
     x = np.concatenate([np.linspace(-87, 88, 4001), np.linspace(-1, 1, 2001)]).astype(np.float32)
-    found = np.array([_exponential(one) for one in x])
+    found = np.array([exponential(one) for one in x])
     np.testing.assert_allclose(found, np.exp(x.astype(np.float64)), rtol=3e-7)
-    assert _exponential(np.float32(-1000)) < 1e-37
+    assert exponential(np.float32(-1000)) < 1e-37
 
 
 @pytest.mark.parametrize("biased", [False, True])

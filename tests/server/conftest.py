@@ -7,12 +7,20 @@ import pytest
 import soxr
 from hibari import Hibari
 
-from server.turns import SileroModel
+from model.voice_activity import VoiceActivity, VoiceState
+from server.voices import VoiceStream
 
 
 @pytest.fixture(scope="session")
-def silero() -> SileroModel:
-    return SileroModel()
+def silero() -> VoiceActivity:
+    return VoiceActivity()
+
+
+def probabilities(silero: VoiceActivity, sound: np.ndarray) -> list[float]:
+    """(n,) at 16 kHz, heard by one microphone → how likely each window holds a voice."""
+    state = VoiceState()
+    windows = VoiceStream().windows(sound.astype(np.float32))
+    return [float(silero.judge([state], window[None])[0]) for window in windows]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from server.app import create_app
 from server.generator import Generator
 from server.service import MakeDetector, Service
 from server.settings import Settings
-from server.turns import TurnRules, TurnSignal
+from server.turns import Endpointer, TurnRules, TurnSignal
 
 
 def settings(**changes: Any) -> Settings:
@@ -46,7 +46,7 @@ class ScriptedDetector:
     resets: int = 0
     rules: TurnRules | None = None
 
-    def push(self, samples: np.ndarray) -> list[TurnSignal]:
+    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
         self.position += len(samples)
         due = [signal for at, signal in self.script if at <= self.position]
         self.script = [(at, signal) for at, signal in self.script if at > self.position]
@@ -74,7 +74,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    generator: Generator, make_detector: MakeDetector | None = None, until_ready: bool = True, **changes: Any
+    generator: Generator, make_detector: MakeDetector = Endpointer, until_ready: bool = True, **changes: Any
 ) -> AsyncIterator[Running]:
     """The application on a free port of this machine, in this event loop."""
     app = create_app(settings(**changes), generator, make_detector)

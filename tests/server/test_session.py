@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed, Heard, Request, TextDelta, Turn
+from model.voice_activity import VoiceActivity
 from server.events import (
     AnswerAudio,
     AnswerText,
@@ -27,8 +28,6 @@ from server.events import (
 from server.session import Session, SessionOptions, State
 from server.turns import (
     Endpointer,
-    SileroModel,
-    SileroVoice,
     SpeechBegan,
     SpeechEnded,
     SpeechPaused,
@@ -37,6 +36,7 @@ from server.turns import (
     TurnSignal,
     ms_to_samples,
 )
+from server.voices import VoiceStream
 from tests.server.harness import FakeClock, ScriptedDetector
 
 
@@ -434,11 +434,16 @@ def test_an_empty_answer_begins_and_ends() -> None:
 # with real ears for turns
 
 
-def test_real_speech_through_the_real_detector(silero: SileroModel, question: np.ndarray) -> None:
-    session = Session(Endpointer(SileroVoice(silero), SessionOptions().rules), SessionOptions(), FakeClock())
+def test_real_speech_through_the_real_detector(silero: VoiceActivity, question: np.ndarray) -> None:
+    session = Session(Endpointer(SessionOptions().rules), SessionOptions(), FakeClock())
+    stream = VoiceStream()
     quiet = np.zeros(at(1.0), np.float32)
     sound = np.concatenate([quiet, question, quiet])
-    outputs = [o for start in range(0, len(sound), 441) for o in session.receive_audio(sound[start : start + 441])]
+    outputs: list[Output] = []
+    for start in range(0, len(sound), 441):
+        piece = sound[start : start + 441]
+        heard = [float(silero.judge([stream.state], window[None])[0]) for window in stream.windows(piece)]
+        outputs += session.receive_audio(piece, heard)
     asked = [o for o in outputs if isinstance(o, StartGeneration)]
     assert names(outputs)[0] == "SpeechStarted"
     assert names(outputs)[-2:] == ["SpeechStopped", "GenerationAdopted"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +11,10 @@ from hibari import Hibari
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.voice_activity import WINDOW_SAMPLES, VoiceActivity
 from server.turns import (
     SAMPLE_RATE,
-    WINDOW_SAMPLES,
     Endpointer,
-    SileroModel,
-    SileroVoice,
     SpeechBegan,
     SpeechEnded,
     SpeechPaused,
@@ -24,26 +23,22 @@ from server.turns import (
     TurnSignal,
     ms_to_samples,
 )
-from tests.server.conftest import say
+from tests.server.conftest import probabilities, say
 
 RULES = TurnRules()
 
 
-class ScriptedVoice:
-    """Each window's probability is its first sample."""
-
-    def probability(self, window: np.ndarray) -> float:
-        assert window.shape == (WINDOW_SAMPLES,)
-        return float(window[0])
+def windows(*runs: tuple[int, float]) -> list[float]:
+    """(windows, probability) runs → the probability of each window."""
+    return [p for count, p in runs for _ in range(count)]
 
 
-def windows(*runs: tuple[int, float]) -> np.ndarray:
-    """(windows, probability) runs → samples."""
-    return np.concatenate([np.full(count * WINDOW_SAMPLES, p, np.float32) for count, p in runs])
+def push(detector: Endpointer, probabilities: Sequence[float]) -> list[TurnSignal]:
+    return detector.push(np.zeros(len(probabilities) * WINDOW_SAMPLES, np.float32), probabilities)
 
 
-def signals(samples: np.ndarray, rules: TurnRules = RULES) -> list[TurnSignal]:
-    return Endpointer(ScriptedVoice(), rules).push(samples)
+def signals(probabilities: Sequence[float], rules: TurnRules = RULES) -> list[TurnSignal]:
+    return push(Endpointer(rules), probabilities)
 
 
 def w(count: int) -> int:
@@ -56,12 +51,11 @@ def test_a_turn_begins_where_speech_began_and_ends_where_it_ended() -> None:
 
 
 def test_signals_come_in_the_window_that_completes_them() -> None:
-    detector = Endpointer(ScriptedVoice(), RULES)
+    detector = Endpointer(RULES)
     positions = {}
-    sound = windows((20, 0.9), (20, 0.0))
-    for start in range(0, len(sound), WINDOW_SAMPLES):
-        for signal in detector.push(sound[start : start + WINDOW_SAMPLES]):
-            positions[type(signal)] = start + WINDOW_SAMPLES
+    for index, probability in enumerate(windows((20, 0.9), (20, 0.0))):
+        for signal in push(detector, [probability]):
+            positions[type(signal)] = w(index + 1)
     assert positions[SpeechBegan] == w(7)  # 224 ms, the first window at or above 200 ms
     assert positions[SpeechPaused] == w(24)  # 128 ms of silence
     assert positions[SpeechEnded] == w(36)  # 512 ms of silence
@@ -99,41 +93,41 @@ def test_end_silence_is_a_setting(end_silence_ms: int) -> None:
 
 def test_a_long_turn_is_cut_and_the_rest_until_the_next_pause_is_not_heard() -> None:
     rules = TurnRules(max_turn_ms=2000)
-    detector = Endpointer(ScriptedVoice(), rules)
-    found = detector.push(windows((100, 0.9)))
+    detector = Endpointer(rules)
+    found = push(detector, windows((100, 0.9)))
     assert found[0] == SpeechBegan(0)
     assert isinstance(found[1], SpeechEnded)
     assert found[1].reason == "max_turn"
     assert found[1].at_sample + ms_to_samples(rules.pre_roll_ms) <= ms_to_samples(rules.max_turn_ms)
     assert len(found) == 2
-    assert detector.push(windows((10, 0.0), (10, 0.9))) == [SpeechBegan(w(110))]
+    assert push(detector, windows((10, 0.0), (10, 0.9))) == [SpeechBegan(w(110))]
 
 
 def test_flush_ends_an_open_turn_and_takes_a_beginning_for_one() -> None:
-    detector = Endpointer(ScriptedVoice(), RULES)
+    detector = Endpointer(RULES)
     assert detector.flush() == []
-    detector.push(windows((3, 0.9)))
+    push(detector, windows((3, 0.9)))
     assert detector.flush() == [SpeechBegan(0), SpeechEnded(w(3), "commit")]
-    detector.push(windows((10, 0.9), (2, 0.0)))
+    push(detector, windows((10, 0.9), (2, 0.0)))
     assert detector.flush() == [SpeechEnded(w(13), "commit")]
     assert detector.flush() == []
 
 
 def test_reset_drops_the_turn_but_not_the_position() -> None:
-    detector = Endpointer(ScriptedVoice(), RULES)
-    detector.push(windows((10, 0.9)))
+    detector = Endpointer(RULES)
+    push(detector, windows((10, 0.9)))
     detector.reset()
-    assert detector.push(windows((20, 0.0))) == []
-    assert detector.push(windows((7, 0.9))) == [SpeechBegan(w(30))]
+    assert push(detector, windows((20, 0.0))) == []
+    assert push(detector, windows((7, 0.9))) == [SpeechBegan(w(30))]
 
 
 @given(st.lists(st.tuples(st.integers(1, 25), st.sampled_from([0.0, 0.4, 0.9])), max_size=12), st.data())
 def test_signals_do_not_depend_on_the_pieces(runs: list[tuple[int, float]], data: st.DataObject) -> None:
-    sound = windows(*runs) if runs else np.zeros(0, np.float32)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=20)))
-    detector = Endpointer(ScriptedVoice(), RULES)
-    found = [signal for piece in np.split(sound, cuts) for signal in detector.push(piece)]
-    assert found == signals(sound)
+    heard = windows(*runs)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(heard)), max_size=20)))
+    detector = Endpointer(RULES)
+    pieces = [heard[first:last] for first, last in itertools.pairwise([0, *cuts, len(heard)])]
+    assert [signal for piece in pieces for signal in push(detector, piece)] == signals(heard)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 0.4, 0.9])), max_size=20))
@@ -146,20 +140,20 @@ def test_signals_come_in_order(runs: list[tuple[int, float]]) -> None:
         SpeechEnded: {SpeechBegan},
     }
     previous: type | None = None
-    for signal in signals(windows(*runs)) if runs else []:
+    for signal in signals(windows(*runs)):
         assert type(signal) in allowed[previous]
         previous = type(signal)
 
 
-def silero_signals(silero: SileroModel, sound: np.ndarray) -> list[TurnSignal]:
-    return Endpointer(SileroVoice(silero), RULES).push(sound.astype(np.float32))
+def silero_signals(silero: VoiceActivity, sound: np.ndarray) -> list[TurnSignal]:
+    return signals(probabilities(silero, sound))
 
 
 def silence(ms: int) -> np.ndarray:
     return np.zeros(ms_to_samples(ms), np.float32)
 
 
-def test_silero_finds_a_spoken_question(silero: SileroModel, question: np.ndarray) -> None:
+def test_silero_finds_a_spoken_question(silero: VoiceActivity, question: np.ndarray) -> None:
     found = silero_signals(silero, np.concatenate([silence(1000), question, silence(1000)]))
     assert isinstance(found[0], SpeechBegan)
     assert isinstance(found[-1], SpeechEnded)
@@ -168,7 +162,7 @@ def test_silero_finds_a_spoken_question(silero: SileroModel, question: np.ndarra
     assert abs(ended - SAMPLE_RATE - len(question)) < ms_to_samples(200)
 
 
-def test_silero_finds_it_in_noise(silero: SileroModel, question: np.ndarray) -> None:
+def test_silero_finds_it_in_noise(silero: VoiceActivity, question: np.ndarray) -> None:
     sound = np.concatenate([silence(1000), question, silence(1000)])
     noise = np.random.default_rng(0).standard_normal(len(sound)) * question.std() * 10 ** (-10 / 20)
     found = silero_signals(silero, sound + noise)
@@ -177,7 +171,7 @@ def test_silero_finds_it_in_noise(silero: SileroModel, question: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("utterance", ["Yes.", "No, thank you."])
-def test_silero_lets_short_answers_pass(silero: SileroModel, voice: Hibari, utterance: str) -> None:
+def test_silero_lets_short_answers_pass(silero: VoiceActivity, voice: Hibari, utterance: str) -> None:
     found = silero_signals(silero, np.concatenate([silence(500), say(voice, utterance), silence(1000)]))
     assert [type(s) for s in found if not isinstance(s, (SpeechPaused, SpeechResumed))] == [SpeechBegan, SpeechEnded]
 
@@ -201,5 +195,5 @@ def _noises() -> Sequence[tuple[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize(("name", "sound"), _noises(), ids=[name for name, _ in _noises()])
-def test_silero_takes_no_noise_for_a_turn(silero: SileroModel, name: str, sound: np.ndarray) -> None:
+def test_silero_takes_no_noise_for_a_turn(silero: VoiceActivity, name: str, sound: np.ndarray) -> None:
     assert silero_signals(silero, sound) == []
