@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,11 @@ CHUNK_MS = 40
 PAGE_LEAD_MS = 80.0
 """Sound that the page's player gathers before it starts (`static/audio/jitter-buffer.js`)."""
 TURN_LIMIT_S = 120.0
+_NOISE_RMS = 50
+"""Of an open microphone where nobody speaks: -56 dB."""
+_NOISE_FRAMES = 50
+_NOISE_PARTS = 8
+"""Moments within a frame's length at which a part of the microphones sends."""
 
 
 class TurnFailed(RuntimeError):
@@ -161,3 +166,46 @@ async def conversation(url: str) -> AsyncIterator[Conversation]:
         finally:
             microphone.cancel()
             await asyncio.gather(microphone, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_microphones(url: str, count: int) -> AsyncIterator[None]:
+    """Keep `count` conversations open whose microphones send the noise of a quiet room in real time, until left.
+
+    One task serves all of them and sends frames that are made beforehand: so it takes a tenth of a core for 400
+    microphones, and what is measured is the server. They start at different moments, spread over a frame's length.
+    """
+    async with AsyncExitStack() as stack:
+        sockets = []
+        for _ in range(count):
+            socket = await stack.enter_async_context(connect(url, max_size=None, compression=None))
+            await Conversation(socket).start()
+            sockets.append(socket)
+        sending = asyncio.create_task(_send_noise(sockets))
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        for socket in sockets:
+            if socket.close_code is not None:
+                raise TurnFailed(f"a silent conversation was closed by the server ({socket.close_code})")
+
+
+async def _send_noise(sockets: Sequence[ClientConnection]) -> None:
+    samples = MICROPHONE_RATE * CHUNK_MS // 1000
+    noise = np.random.default_rng(0).standard_normal((_NOISE_FRAMES, samples)) * _NOISE_RMS
+    frames = [_frame(piece.astype("<i2").tobytes()) for piece in noise]
+    due, number = time.monotonic(), 0
+    while True:
+        for part in range(_NOISE_PARTS):
+            for socket in sockets[part::_NOISE_PARTS]:
+                socket.transport.write(frames[number % _NOISE_FRAMES])
+            number += 1
+            due += CHUNK_MS / 1000 / _NOISE_PARTS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+def _frame(payload: bytes) -> bytes:
+    """A client's binary WebSocket frame of 126 to 65,535 bytes (RFC 6455, section 5.2), masked with zeros."""
+    return bytes([0x82, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.conversation import PAGE_LEAD_MS, Conversation, Turn, TurnFailed, conversation
+from benchmarks.conversation import PAGE_LEAD_MS, Conversation, Turn, TurnFailed, conversation, open_microphones
 from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, median, percentile
 from benchmarks.server_process import ServerProcess, server
@@ -54,10 +54,12 @@ class Crowd:
         figures = [Figure(f"{who}: answers late", self.late, "", f"of {len(self.turns) + len(self.failed)}")]
         if self.turns:
             waits = [turn.first_audio_ms for turn in self.turns]
+            silences = [turn.confirming_ms for turn in self.turns]
             latest = max(turn.late_ms(PAGE_LEAD_MS) for turn in self.turns)
             spoken = sum(turn.seconds for turn in self.turns)
             figures += [
                 Figure("… latest piece there, against when it was due", latest, "ms", "below 0: in time"),
+                Figure("… end of speech → confirmed end of turn, 95th percentile", percentile(silences, 0.95), "ms"),
                 Figure("… confirmed end of turn → first audio byte, median", median(waits), "ms"),
                 Figure("… … 95th percentile", percentile(waits, 0.95), "ms"),
                 Figure("… a core's time for a second of answer", 1000 * self.core_s / spoken, "ms"),
@@ -89,7 +91,8 @@ async def gather(running: ServerProcess, talkers: int, listeners: int, rounds: i
     """Let so many people talk at once, and so many listen."""
     here = psutil.Process()
     async with AsyncExitStack() as stack:
-        talks = [await stack.enter_async_context(conversation(running.url)) for _ in range(talkers + listeners)]
+        await stack.enter_async_context(open_microphones(running.url, listeners))
+        talks = [await stack.enter_async_context(conversation(running.url)) for _ in range(talkers)]
         await asyncio.sleep(SETTLE_S)
         before = running.core_s()
         await asyncio.sleep(SETTLE_S)
@@ -97,9 +100,7 @@ async def gather(running: ServerProcess, talkers: int, listeners: int, rounds: i
         barrier = asyncio.Barrier(talkers)
         before, memory_mb = running.core_s(), [running.resident_mb()]
         here.cpu_percent()
-        everyone = asyncio.gather(
-            *(_person(talk, n, talkers, rounds, barrier) for n, talk in enumerate(talks[:talkers]))
-        )
+        everyone = asyncio.gather(*(_person(talk, n, talkers, rounds, barrier) for n, talk in enumerate(talks)))
         while not everyone.done():
             await asyncio.wait([everyone], timeout=0.5)
             memory_mb.append(running.resident_mb())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 
-from benchmarks.conversation import conversation
+from benchmarks.conversation import conversation, open_microphones
 from benchmarks.report import Figure, Report
 from benchmarks.server_process import ServerProcess, server
 
@@ -17,9 +16,7 @@ async def _measure(running: ServerProcess, count: int) -> tuple[float, float, fl
     async with conversation(running.url):  # what is loaded for the first one is not counted
         await asyncio.sleep(SETTLE_S)
     before = running.resident_mb()
-    async with AsyncExitStack() as stack:
-        for _ in range(count):
-            await stack.enter_async_context(conversation(running.url))
+    async with open_microphones(running.url, count):
         await asyncio.sleep(SETTLE_S)
         running.process.cpu_percent()
         await asyncio.sleep(SETTLE_S)
@@ -29,7 +26,7 @@ async def _measure(running: ServerProcess, count: int) -> tuple[float, float, fl
 
 
 def run(count: int, flags: tuple[str, ...]) -> Report:
-    """`count` conversations whose microphones send silence in real time."""
+    """`count` conversations whose microphones send the noise of a quiet room in real time."""
     with server("--max-sessions", str(count + 1), *flags) as running:
         before, opened, after, share = asyncio.run(_measure(running, count))
     figures = [
@@ -39,4 +36,4 @@ def run(count: int, flags: tuple[str, ...]) -> Report:
         Figure("resident with all open", opened, "MB"),
         Figure("resident when all have left", after, "MB"),
     ]
-    return Report("sessions", f"{count} open conversations, silence from every microphone", figures)
+    return Report("sessions", f"{count} open conversations, noise of a quiet room from every microphone", figures)

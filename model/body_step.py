@@ -131,14 +131,14 @@ def _step(  # type: ignore[no-untyped-def]
     scores = np.empty(positions.max() + 1, np.float32)
     for layer in range(first_layer, end_layer):
         for row in range(count):
-            _norm(x[row], norms[layer, 0], eps, normed[row])
+            norm(x[row], norms[layer, 0], eps, normed[row])
         _product(table[layer, 0], words, steps, bases, normed, qkv)
         for row in range(count):  # in order: a prompt's positions see those before them
             here, place, slot = qkv[row], positions[row], rows[row]
             for k in range(biases.shape[1]):
                 here[k] += biases[layer, k]
             for head in range(heads + groups):
-                _rotate(here[head * head_dim : (head + 1) * head_dim], cos[place], sin[place])
+                rotate(here[head * head_dim : (head + 1) * head_dim], cos[place], sin[place])
             for group in range(groups):
                 at, to = (heads + group) * head_dim, place * head_dim
                 key_of, value_of = keys[layer, slot, group].ravel(), values[layer, slot, group].ravel()  # views
@@ -149,22 +149,22 @@ def _step(  # type: ignore[no-untyped-def]
                 group = head // (heads // groups)
                 part = slice(head * head_dim, (head + 1) * head_dim)
                 of = scores[: place + 1]
-                _attend(here[part], keys[layer, slot, group], values[layer, slot, group], of, seen[row, part])
+                attend(here[part], keys[layer, slot, group], values[layer, slot, group], of, seen[row, part])
         _product(table[layer, 1], words, steps, bases, seen, added)
         for row in range(count):
             for k in range(width):
                 x[row, k] += added[row, k]
-            _norm(x[row], norms[layer, 1], eps, normed[row])
+            norm(x[row], norms[layer, 1], eps, normed[row])
         _product(table[layer, 2], words, steps, bases, normed, gates)
         for row in range(count):
-            _gate(gates[row], inner, active[row])
+            gate(gates[row], inner, active[row])
         _product(table[layer, 3], words, steps, bases, active, added)
         for row in range(count):
             for k in range(width):
                 x[row, k] += added[row, k]
     if end_layer == len(table):
         for row in range(count):
-            _norm(x[row], last_norm, eps, x[row])
+            norm(x[row], last_norm, eps, x[row])
 
 
 @compiled()
@@ -176,7 +176,7 @@ def _product(entry, words, steps, bases, x, y):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=ANY_ORDER)
-def _norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
+def norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
     """Root-mean-square norm of x (width,) → the first of y."""
     total = np.float32(0)
     for k in range(len(x)):
@@ -187,7 +187,7 @@ def _norm(x, weight, eps, y):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=ANY_ORDER)
-def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
+def rotate(x, cos, sin):  # type: ignore[no-untyped-def]
     half = len(cos)
     for k in range(half):
         a, b = x[k], x[k + half]
@@ -196,7 +196,7 @@ def _rotate(x, cos, sin):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=ANY_ORDER)
-def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
+def attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
     """One head over the first positions of its keys and values (window, head_dim), float16 in uint16; `scores`
     (positions,) is scratch."""
     width, count = len(query), len(scores)
@@ -236,7 +236,7 @@ def _attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=ANY_ORDER)
-def _gate(gates, inner, y):  # type: ignore[no-untyped-def]
+def gate(gates, inner, y):  # type: ignore[no-untyped-def]
     """SiLU of the first half times the second half."""
     gates, others, y = gates[:inner], gates[inner : 2 * inner], y[:inner]
     for k in range(inner):  # in two loops: LLVM does many at once only so

@@ -52,6 +52,8 @@ from model.packed import WeightFormat, pack_linears, quick_dtype
 from model.process_memory import give_back_memory
 from model.public_layout import from_public, public_shapes, to_public
 from model.published_ears import PublishedEars
+from model.quick_convnext import pack_stacks
+from model.quick_speech import QuickSpeechDecoder
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.unset import weights_unset
@@ -128,6 +130,10 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
         omni.mouth = open_mouth(folder, config)
         omni.ears = ears.result()
     if precision.fused and device.type == "cpu":
+        if omni.adapter is not None:
+            pack_stacks(omni.adapter)
+            if QuickSpeechDecoder.fits(omni.adapter.config):
+                omni.adapter.decoder = QuickSpeechDecoder(omni.adapter.decoder)  # type: ignore[assignment]
         for part in (omni.adapter, omni.mouth.mouth if isinstance(omni.mouth, MouthDecoder) else None):
             if part is not None:
                 pack_linears(part, "float16")

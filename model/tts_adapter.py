@@ -98,12 +98,13 @@ class FrameEncoder(nn.Module):
         return frames
 
 
-@dataclass
 class SpeechCache:
     """Keys and values of the last `window` steps of every slot, a ring a layer: constant memory per answer."""
 
-    keys: list[Tensor]
-    values: list[Tensor]
+    def __init__(self, layers: int, slots: int, config: TtsAdapterConfig, like: Tensor) -> None:
+        shape = (layers, slots, config.heads, config.window, config.width // config.heads)
+        self.all_keys, self.all_values = like.new_zeros(shape), like.new_zeros(shape)
+        self.keys, self.values = list(self.all_keys), list(self.all_values)
 
     def clear(self, slot: int) -> None:
         """Forget a slot whose values cannot be trusted: not even a masked step may hold NaN."""
@@ -166,10 +167,8 @@ class SpeechDecoder(nn.Module):
         return self.logits(x, conditions)
 
     def new_cache(self, slots: int) -> SpeechCache:
-        c = self.config
-        shape = (slots, c.heads, c.window, c.width // c.heads)
-        like = self.norm.weight
-        return SpeechCache([like.new_zeros(shape) for _ in self.blocks], [like.new_zeros(shape) for _ in self.blocks])
+        """Room for `slots` answers, of any length."""
+        return SpeechCache(len(self.blocks), slots, self.config, self.norm.weight.detach())
 
     def step(
         self, conditions: Tensor, previous: Tensor, positions: Tensor, slots: Tensor, cache: SpeechCache

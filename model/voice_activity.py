@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from model.vectors import ANY_ORDER, FLOATS, LANES, compiled, element_pointer, exponential, host_features, in_every_lane
+from model.dense import dense, packed, row_places
+from model.vectors import ANY_ORDER, compiled, exponential
 
 WINDOW_SAMPLES = 512
 """32 ms at 16 kHz: what is judged at once."""
 CONTEXT_SAMPLES = 64
 """Of the window before, seen again."""
-MANY_REGISTERS = bool(host_features().get("avx512f"))
 _INPUT = CONTEXT_SAMPLES + WINDOW_SAMPLES
 _HOP, _FRAME, _BINS, _FRAMES = 128, 256, 129, 4
 _WIDTHS = (128, 64, 64, 128)
@@ -50,14 +47,14 @@ class VoiceActivity:
             raise RuntimeError("the package silero-vad is not installed; run: pip install --no-deps 'silero-vad>=6.2'")
         held = _initializers(Path(spec.origin).parent / "data" / "silero_vad_16k_op15.onnx")
         stft = held["model.stft.forward_basis_buffer"].reshape(2 * _BINS, _FRAME)
-        layers = [_packed(stft, np.zeros(len(stft), np.float32))]
+        layers = [packed(stft, np.zeros(len(stft), np.float32))]
         for number in range(4):
             name = f"model.encoder.{number}.reparam_conv"
             weight = held[f"{name}.weight"].swapaxes(1, 2)  # (outputs, 3 steps, inputs)
-            layers.append(_packed(weight.reshape(len(weight), -1), held[f"{name}.bias"]))
+            layers.append(packed(weight.reshape(len(weight), -1), held[f"{name}.bias"]))
         lstm, last = "model.decoder.rnn", "model.decoder.decoder.2"
         gates = np.concatenate([held[f"{lstm}.weight_ih"], held[f"{lstm}.weight_hh"]], 1)
-        layers.append(_packed(gates, held[f"{lstm}.bias_ih"] + held[f"{lstm}.bias_hh"]))
+        layers.append(packed(gates, held[f"{lstm}.bias_ih"] + held[f"{lstm}.bias_hh"]))
         self._layers = tuple(layers)
         self._last = (held[f"{last}.weight"].reshape(-1), held[f"{last}.bias"])
 
@@ -117,93 +114,6 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
             at += size
 
 
-def _packed(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(outputs, inputs) → pairs of tiles of 16 outputs, (outputs / 32, inputs, 32) laid flat, and the padded bias."""
-    outputs, inputs = weight.shape
-    padded = np.zeros((-(-outputs // (2 * LANES)) * 2 * LANES, inputs), np.float32)
-    padded[:outputs] = weight
-    room = np.zeros(len(padded), np.float32)
-    room[:outputs] = bias
-    return np.ascontiguousarray(padded.reshape(-1, 2 * LANES, inputs).swapaxes(1, 2)).ravel(), room
-
-
-@intrinsic(prefer_literal=True)
-def _products(_typing, rows, x, places, row, inputs, weights, at, bias, at_bias, y, targets, shift):  # type: ignore[no-untyped-def]
-    """`rows` rows (a literal) of x, each from its place on, times 32 outputs whose weights begin `at`; y from each
-    row's target + shift on."""
-    many = rows.literal_value
-    numbers = (
-        x, places, types.intp, types.intp, weights, types.intp, bias, types.intp, y, targets, types.intp,
-    )  # fmt: skip
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        def data(index: int) -> Any:
-            return context.make_array(signature.args[index])(context, builder, arguments[index]).data
-
-        row, inputs, at, at_bias, shift = (arguments[index] for index in (3, 4, 6, 8, 11))
-        x, places, weights, bias, y, targets = (data(index) for index in (1, 2, 5, 7, 9, 10))
-        count = row.type
-
-        def vector(array: Any, index: Any) -> Any:
-            loaded = builder.load(element_pointer(builder, array, index, FLOATS))
-            loaded.align = 4
-            return loaded
-
-        def plus(index: Any, constant: int) -> Any:
-            return builder.add(index, ir.Constant(count, constant))
-
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"
-        )
-        sides = (0, LANES)
-        first = [vector(bias, plus(at_bias, side)) for side in sides]
-        sums = [
-            [cgutils.alloca_once_value(builder, part) for part in first] for _ in range(many)
-        ]  # registers, after LLVM
-        begins = [builder.gep(x, [builder.load(builder.gep(places, [plus(row, r)]))]) for r in range(many)]
-        with cgutils.for_range(builder, inputs) as loop:
-            here = builder.add(at, builder.mul(loop.index, ir.Constant(count, 2 * LANES)))
-            both = [vector(weights, plus(here, side)) for side in sides]
-            for begin, kept in zip(begins, sums, strict=True):
-                number = in_every_lane(builder, builder.load(builder.gep(begin, [loop.index])))
-                for weight, total in zip(both, kept, strict=True):
-                    builder.store(builder.call(fused, [weight, number, builder.load(total)]), total)
-        for r, kept in enumerate(sums):
-            to = builder.add(builder.load(builder.gep(targets, [plus(row, r)])), shift)
-            for side, total in zip(sides, kept, strict=True):
-                builder.store(builder.load(total), element_pointer(builder, y, plus(to, side), FLOATS)).align = 4
-        return context.get_dummy_value()
-
-    return types.void(rows, *numbers), generate
-
-
-@compiled()
-def _dense(x, places, inputs, layer, y, targets):  # type: ignore[no-untyped-def]
-    """Rows of x that begin at `places`, times a packed layer, into y from `targets` on."""
-    weights, bias = layer
-    rows = len(places)
-    for tile in range(len(bias) // (2 * LANES)):
-        at, shift, row = tile * 2 * LANES * inputs, tile * 2 * LANES, 0
-        while MANY_REGISTERS and row + 8 <= rows:
-            _products(8, x, places, row, inputs, weights, at, bias, shift, y, targets, shift)
-            row += 8
-        while row + 2 <= rows:
-            _products(2, x, places, row, inputs, weights, at, bias, shift, y, targets, shift)
-            row += 2
-        if row < rows:
-            _products(1, x, places, row, inputs, weights, at, bias, shift, y, targets, shift)
-
-
-@compiled()
-def _rows(count, each, apart, step, first):  # type: ignore[no-untyped-def]
-    """Where the rows of all microphones begin: `each` of them `step` apart, microphones `apart`."""
-    places = np.empty(count * each, np.int64)
-    for one in range(count):
-        for k in range(each):
-            places[one * each + k] = one * apart + k * step + first
-    return places
-
-
 @compiled(fastmath=ANY_ORDER)
 def _rectify(x):  # type: ignore[no-untyped-def]
     for k in range(len(x)):
@@ -220,9 +130,9 @@ def _judge(sound, states, layers, last, last_bias):  # type: ignore[no-untyped-d
             sound[one, _INPUT + k] = sound[one, _INPUT - 2 - k]
     wide = len(stft[1])
     spectrum = np.empty(count * _FRAMES * wide, np.float32)
-    _dense(
-        sound.ravel(), _rows(count, _FRAMES, sound.shape[1], _HOP, 0), _FRAME, stft,
-        spectrum, _rows(count, _FRAMES, _FRAMES * wide, wide, 0),
+    dense(
+        sound.ravel(), row_places(count, _FRAMES, sound.shape[1], _HOP, 0), _FRAME, stft,
+        spectrum, row_places(count, _FRAMES, _FRAMES * wide, wide, 0),
     )  # fmt: skip
     # each convolution sees a step before and one after, which are zero at the ends
     sizes = np.zeros((count, (_FRAMES + 2) * _BINS), np.float32)
@@ -235,38 +145,50 @@ def _judge(sound, states, layers, last, last_bias):  # type: ignore[no-untyped-d
                 size[k] = np.sqrt(real[k] * real[k] + imaginary[k] * imaginary[k])
     a, b, c, d = _WIDTHS
     one_by_one = np.zeros((count, 6 * a), np.float32)
-    _dense(
-        sizes.ravel(), _rows(count, 4, 6 * _BINS, _BINS, 0), 3 * _BINS, conv_1,
-        one_by_one.ravel(), _rows(count, 4, 6 * a, a, a),
+    dense(
+        sizes.ravel(), row_places(count, 4, 6 * _BINS, _BINS, 0), 3 * _BINS, conv_1,
+        one_by_one.ravel(), row_places(count, 4, 6 * a, a, a),
     )  # fmt: skip
     _rectify(one_by_one.ravel())
     halved = np.zeros((count, 4 * b), np.float32)
-    _dense(
+    dense(
         one_by_one.ravel(),
-        _rows(count, 2, 6 * a, 2 * a, 0),
+        row_places(count, 2, 6 * a, 2 * a, 0),
         3 * a,
         conv_2,
         halved.ravel(),
-        _rows(count, 2, 4 * b, b, b),
+        row_places(count, 2, 4 * b, b, b),
     )
     _rectify(halved.ravel())
     single = np.zeros((count, 3 * c), np.float32)
-    _dense(halved.ravel(), _rows(count, 1, 4 * b, 0, 0), 3 * b, conv_3, single.ravel(), _rows(count, 1, 3 * c, 0, c))
+    dense(
+        halved.ravel(),
+        row_places(count, 1, 4 * b, 0, 0),
+        3 * b,
+        conv_3,
+        single.ravel(),
+        row_places(count, 1, 3 * c, 0, c),
+    )
     _rectify(single.ravel())
     heard = np.empty((count, d + _STATE), np.float32)
-    _dense(
-        single.ravel(), _rows(count, 1, 3 * c, 0, 0), 3 * c, conv_4, heard.ravel(), _rows(count, 1, d + _STATE, 0, 0)
+    dense(
+        single.ravel(),
+        row_places(count, 1, 3 * c, 0, 0),
+        3 * c,
+        conv_4,
+        heard.ravel(),
+        row_places(count, 1, d + _STATE, 0, 0),
     )
     _rectify(heard.ravel())
     heard[:, d:] = states[:, :_STATE]
     moves = np.empty((count, 4 * _STATE), np.float32)
-    _dense(
+    dense(
         heard.ravel(),
-        _rows(count, 1, d + _STATE, 0, 0),
+        row_places(count, 1, d + _STATE, 0, 0),
         d + _STATE,
         gates,
         moves.ravel(),
-        _rows(count, 1, 4 * _STATE, 0, 0),
+        row_places(count, 1, 4 * _STATE, 0, 0),
     )
     found = np.empty(count, np.float32)
     for one in range(count):
