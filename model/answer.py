@@ -11,7 +11,10 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +36,20 @@ One frame would be the earliest first chunk, but a mouth that looks ahead gives 
 """
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """An event that is still to be made, in order after the answer's earlier ones: sound that is to be decoded."""
+
+    make: Callable[[], Event | None]
+    last: bool = False
+    """Nothing follows."""
+
+
 class Voice:
-    """Turns complete frames into sound, in growing chunks that join without a seam."""
+    """Turns complete frames into sound, in growing chunks that join without a seam.
+
+    What it returns is to be made by whoever takes it, in this thread or in another, one after the other.
+    """
 
     def __init__(self, stream: SnacStream, spoken: Callable[[int], int | None], watch: Stopwatch) -> None:
         self._stream, self._spoken, self._watch = stream, spoken, watch
@@ -44,7 +59,7 @@ class Voice:
         self.frames = 0
         self.samples = 0
 
-    def push(self, frame: Tensor) -> list[AudioChunk]:
+    def push(self, frame: Tensor) -> list[Deferred]:
         """One more frame (7,) → the chunk that is due, if any."""
         self._waiting.append(frame)
         if len(self._waiting) < CHUNKS[min(self._chunks, len(CHUNKS) - 1)]:
@@ -52,7 +67,7 @@ class Voice:
         self._chunks += 1
         return self._speak(last=False)
 
-    def finish(self) -> list[AudioChunk]:
+    def finish(self) -> list[Deferred]:
         """Everything still owed."""
         return self._speak(last=True)
 
@@ -63,21 +78,28 @@ class Voice:
             return 0.0
         return self.samples / SAMPLE_RATE - (time.monotonic() - self._first_at)
 
-    def _speak(self, last: bool) -> list[AudioChunk]:
-        pieces = []
+    def _speak(self, last: bool) -> list[Deferred]:
         self._watch.ends("writing")
-        if self._waiting:
-            pieces.append(torch.from_numpy(self._stream.push(torch.stack(self._waiting))))
-            self.frames += len(self._waiting)
-            self._waiting = []
+        frames, self._waiting = self._waiting, []
+        self.frames += len(frames)
+        spoken = self._spoken(self.frames)
+        return [Deferred(lambda: self._decode(frames, last, spoken))]
+
+    @torch.inference_mode()
+    def _decode(self, frames: list[Tensor], last: bool, spoken: int | None) -> AudioChunk | None:
+        pieces = []
+        if frames:
+            pieces.append(self._stream.push(torch.stack(frames)))
         if last:
-            pieces.append(torch.from_numpy(self._stream.finish()))
-        samples = torch.cat(pieces).numpy() if pieces else torch.zeros(0).numpy()
+            pieces.append(self._stream.finish())
+        samples = np.concatenate([*pieces, np.zeros(0, np.float32)])
+        if not len(samples):
+            return None
         self.samples += len(samples)
-        if len(samples) and self._first_at is None:
+        if self._first_at is None:
             self._first_at = time.monotonic()
             self._watch.ends("decoding")
-        return [AudioChunk(samples, self._spoken(self.frames))] if len(samples) else []
+        return AudioChunk(samples, spoken)
 
 
 class Answer(ABC):
@@ -104,7 +126,7 @@ class Answer(ABC):
         self.done = False
         self.released: list[int] = []
         """Slots that are free again; the engine takes them."""
-        self.events: list[Event] = []
+        self.events: list[Event | Deferred] = []
         """What is to be told; the engine takes it after every step."""
         self._detokenizer = detokenizer
         self.voice = Voice(stream, self._spoken, watch) if stream is not None else None
@@ -143,24 +165,18 @@ class Answer(ABC):
 
     def finish(self) -> None:
         """Say what is owed and end."""
-        frames = samples = 0
         if self.voice:
             self.events += self.voice.finish()
-            frames, samples = self.voice.frames, self.voice.samples
         for row in list(self.rows):
             self._drop(row)
-        reason = "length" if self.limited else "stop"
-        self.events.append(
-            Done(
-                "length" if reason == "length" else "stop",
-                self.text,
-                samples / SAMPLE_RATE,
-                len(self.text_tokens),
-                frames,
-                self.watch.seconds,
-            )
-        )
+        self.events.append(Deferred(self._done, last=True))
         self.done = True
+
+    def _done(self) -> Done:
+        frames, samples = (self.voice.frames, self.voice.samples) if self.voice else (0, 0)
+        reason: Literal["stop", "length"] = "length" if self.limited else "stop"
+        seconds = samples / SAMPLE_RATE
+        return Done(reason, self.text, seconds, len(self.text_tokens), frames, self.watch.seconds)
 
     @abstractmethod
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:

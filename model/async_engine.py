@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from model.answer import Deferred
 from model.cancellation import while_wanted
 from model.engine import Engine, as_omni_error
 from model.omni import MiniOmni
@@ -27,6 +28,8 @@ class _Listener:
     events: asyncio.Queue[Event | OmniError]
     number: int | None = None
     gone: bool = False
+    deferred: int = 0
+    """Events that wait to be made."""
 
     def tell(self, event: Event | OmniError) -> None:
         if self.gone:
@@ -59,6 +62,10 @@ class AsyncEngine:
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._listeners: dict[int, _Listener] = {}
         self._thread: threading.Thread | None = None
+        self._decoding: queue.SimpleQueue[tuple[_Listener, Event | OmniError | Deferred] | None] = queue.SimpleQueue()
+        self._decoder: threading.Thread | None = None
+        self._counting = threading.Lock()
+        """Held where a listener's deferred events are counted, by two threads."""
         self._ears: ThreadPoolExecutor | None = None
         self._open_answers: set[_Listener] = set()
         self._cores = 1
@@ -74,6 +81,8 @@ class AsyncEngine:
         self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+        self._decoder = threading.Thread(target=self._decode, name="codec", daemon=True)
+        self._decoder.start()
 
     async def stop(self) -> None:
         """Finish the step in progress and end the threads. Answers in progress raise `GenerationFailed`.
@@ -84,6 +93,10 @@ class AsyncEngine:
             self._commands.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
+        if self._decoder is not None:
+            self._decoding.put(None)
+            await asyncio.to_thread(self._decoder.join)
+            self._decoder = None
         for listener in self._open_answers:
             listener.events.put_nowait(_stopped())
         if self._engine is not None:
@@ -195,15 +208,36 @@ class AsyncEngine:
             self._share_cores(self._cores if engine.reading and not self._hearing else self._half)
             for number, event in self._step(engine):
                 listener = self._listeners.get(number)
-                if listener is not None:
+                if listener is None:
+                    continue
+                if isinstance(event, Deferred) or listener.deferred:
+                    with self._counting:
+                        listener.deferred += 1
+                    self._decoding.put((listener, event))
+                else:
                     listener.tell(event)
-                    if isinstance(event, Done | OmniError):
-                        del self._listeners[number]
+                if isinstance(event, Done | OmniError) or (isinstance(event, Deferred) and event.last):
+                    del self._listeners[number]
 
-    def _step(self, engine: Engine) -> list[tuple[int, Event | OmniError]]:
+    def _decode(self) -> None:
+        """The codec's thread: sound is decoded while the engine takes its next step."""
+        self._share_cores(1)
+        while (waiting := self._decoding.get()) is not None:
+            listener, event = waiting
+            try:
+                made = event.make() if isinstance(event, Deferred) and not listener.gone else event
+            except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
+                made = as_omni_error(error)
+            if made is not None and not isinstance(made, Deferred):
+                listener.tell(made)
+                listener.gone = listener.gone or isinstance(made, OmniError)
+            with self._counting:
+                listener.deferred -= 1
+
+    def _step(self, engine: Engine) -> list[tuple[int, Event | OmniError | Deferred]]:
         """One step; what no answer can be blamed for ends them all, each with an error, and the engine lives on."""
         try:
-            return engine.step()
+            return engine.step_deferred()
         except Exception as error:  # noqa: BLE001 - told to everybody who asked
             numbers = list(self._listeners)
             for number in numbers:

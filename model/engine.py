@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model import pacing
-from model.answer import CHUNKS, AdapterAnswer, Answer
+from model.answer import CHUNKS, AdapterAnswer, Answer, Deferred
 from model.answer_maker import AnswerMaker
 from model.prepare import Prepared, prepare
 from model.request import (
@@ -113,11 +113,29 @@ class Engine:
         return len(self._answers)
 
     # -- one step -------------------------------------------------------------------------------------------------
-    @torch.inference_mode()
     def step(self) -> list[tuple[int, Event | OmniError]]:
         """Move every answer on; returns what they have to tell, in order. An answer's last event is `Done` or an
         error."""
-        told = self._admit()
+        told: list[tuple[int, Event | OmniError]] = []
+        broken: set[int] = set()
+        for number, event in self.step_deferred():
+            if number in broken:
+                continue
+            try:
+                made = event.make() if isinstance(event, Deferred) else event
+            except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
+                broken.add(number)
+                self.cancel(number)
+                made = as_omni_error(error)
+            if made is not None:
+                told.append((number, made))
+        return told
+
+    @torch.inference_mode()
+    def step_deferred(self) -> list[tuple[int, Event | OmniError | Deferred]]:
+        """The same, but sound is left to be decoded: each answer's deferred events are to be made in order, by any one
+        thread at a time. When one breaks, the answer is to be cancelled."""
+        told: list[tuple[int, Event | OmniError | Deferred]] = [*self._admit()]
         answers = list(self._answers.values())
         newcomers = self._newcomers.may_work(answers)
         working = pacing.working(answers, newcomers)

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 import torch
 
+from model.answer import Voice
 from model.async_engine import AsyncEngine
 from model.cancellation import Unwanted
 from model.ears import Ears
@@ -102,12 +103,39 @@ async def test_the_engine_survives_a_step_that_breaks(engine: AsyncEngine, monke
     def broken() -> list[tuple[int, Event]]:
         raise MemoryError("no memory for this step")
 
-    monkeypatch.setattr(engine._engine, "step", broken)
+    monkeypatch.setattr(engine._engine, "step_deferred", broken)
     with pytest.raises(GenerationFailed, match="no memory"):
         await collect(engine.generate(typed("Hello!")))
     monkeypatch.undo()
     *_, done = await collect(engine.generate(typed("Hello!")))
     assert isinstance(done, Done)
+
+
+async def test_sound_that_cannot_be_decoded_ends_its_answer_alone(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Voice._decode, []
+
+    def broken(voice: Voice, frames: list[torch.Tensor], last: bool, spoken: int | None) -> AudioChunk | None:
+        calls.append(voice)
+        if voice is calls[0] and calls.count(voice) == 2:
+            raise ValueError("no sound in it")
+        return real(voice, frames, last, spoken)
+
+    monkeypatch.setattr(Voice, "_decode", broken)
+    asked = Request(text="Tell me about the sea.", max_tokens=24, max_seconds=3)
+    first = asyncio.ensure_future(collect(engine.generate(asked)))
+    await asyncio.sleep(0.05)
+    second = asyncio.ensure_future(collect(engine.generate(asked)))
+    with pytest.raises(GenerationFailed, match="no sound in it"):
+        await first
+    *events, done = await second
+    assert isinstance(done, Done)
+    assert done.audio_seconds == sum(len(e.samples) for e in events if isinstance(e, AudioChunk)) / 24_000
+    assert engine._engine is not None
+    assert not engine._listeners
+    *_, done = await collect(engine.generate(typed("Hello!", 1)))
+    assert not engine._engine.busy
 
 
 async def test_closing_ends_what_is_in_progress(embedded: MiniOmni) -> None:
