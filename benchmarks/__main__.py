@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from benchmarks import agreement, cascade, compare, engine, latency, load, published, sessions, startup
+from benchmarks import agreement, cascade, compare, engine, growth, latency, load, published, sessions, startup
 from benchmarks.report import Report
 
 
@@ -29,6 +30,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
     parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
     parser.add_argument("--questions", type=_positive, default=50, help="agreement: typed questions (50)")
+    parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
 
@@ -48,10 +50,11 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
     "published": lambda a: published.run(a.steps),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
+    "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
     "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
-_NEEDS_MORE = ("cascade",)
-"""Not among `all`: they need more than `make bench` installs."""
+_APART = ("cascade", "growth")
+"""Not among `all`: the one needs more than `make bench` installs, the other takes long."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.name == "compare":
             print(compare.run(arguments.flags))
             return 0
-        every = [name for name in _BENCHMARKS if name not in _NEEDS_MORE]
+        every = [name for name in _BENCHMARKS if name not in _APART]
         for name in (every if arguments.name == "all" else [arguments.name]) * arguments.repeat:
             report = _BENCHMARKS[name](arguments)
             print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)

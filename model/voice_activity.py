@@ -57,6 +57,7 @@ class VoiceActivity:
         layers.append(packed(gates, held[f"{lstm}.bias_ih"] + held[f"{lstm}.bias_hh"]))
         self._layers = tuple(layers)
         self._last = (held[f"{last}.weight"].reshape(-1), held[f"{last}.bias"])
+        self.judge([VoiceState()], np.zeros((1, WINDOW_SAMPLES), np.float32))  # compiled before anybody waits
 
     def judge(self, microphones: Sequence[VoiceState], windows: np.ndarray) -> np.ndarray:
         """The next window of each microphone, (n, 512) float32 at 16 kHz → how likely it holds a voice, (n,), 0…1."""

@@ -54,7 +54,7 @@ class Voices:
 
     async def start(self) -> None:
         """Open the network. Raises `RuntimeError` when its package is not installed."""
-        self._activity = await asyncio.get_running_loop().run_in_executor(self._thread, _open)
+        self._activity = await asyncio.get_running_loop().run_in_executor(self._thread, VoiceActivity)
 
     async def probabilities(self, stream: VoiceStream, samples: np.ndarray) -> Sequence[float]:
         """(n,) float32 more of a microphone → how likely each window that they complete holds a voice."""
@@ -113,9 +113,3 @@ class Voices:
             for index, probability in zip(rows, judged.tolist(), strict=True):
                 found[index].append(probability)
         return found
-
-
-def _open() -> VoiceActivity:
-    activity = VoiceActivity()
-    activity.judge([VoiceState()], np.zeros((1, WINDOW_SAMPLES), np.float32))  # compiled before anybody waits
-    return activity
