@@ -70,6 +70,9 @@ def _weight_sizes(part: object) -> dict[int, int]:
                 found[item.data_ptr()] = item.nbytes
         elif isinstance(item, Projection):
             found[id(item)] = item.nbytes
+        elif isinstance(item, np.ndarray):
+            if item.ndim > 1 and item.dtype == np.uint16:  # float16 weights, packed
+                found[item.ctypes.data] = item.nbytes
         elif isinstance(item, list | tuple):
             waiting += item
         elif isinstance(item, dict):

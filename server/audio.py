@@ -44,11 +44,15 @@ def to_pcm16(samples: np.ndarray) -> bytes:
     return pcm.tobytes()
 
 
+_SPARE_SAMPLES = SAMPLE_RATE // 2
+"""Room for so much more when a buffer is laid anew: hundreds of microphones are open, most of them silent."""
+
+
 class AudioBuffer:
     """The last stretch of the microphone, addressed by sample position from the beginning of the conversation."""
 
     def __init__(self) -> None:
-        self._data = np.zeros(SAMPLE_RATE, np.float32)
+        self._data = np.empty(_SPARE_SAMPLES, np.float32)
         self._offset = 0
         self._begin = 0
         self.end = 0
@@ -63,7 +67,7 @@ class AudioBuffer:
         if self._offset + held + len(samples) > len(self._data):
             wanted = held + len(samples)
             kept = self._data[self._offset : self._offset + held]
-            room = np.zeros(max(SAMPLE_RATE, 2 * wanted), np.float32)
+            room = np.empty(wanted + _SPARE_SAMPLES, np.float32)
             room[:held] = kept
             self._data, self._offset = room, 0
         self._data[self._offset + held : self._offset + held + len(samples)] = samples
