@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import mmap
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 
-class SlotCache(Cache):
-    """A row per sequence, a place per position, plugged into `transformers`' cache interface.
+class SlotCache:
+    """A row per sequence, a place per position; `transformers`' bodies see it as a `BodyCache`.
 
     `select` says which rows and positions the next forward pass is about; attention then sees the keys of those rows
     from position 0 to the last one selected, under the mask that `select` returns. Rows never see each other, so a
@@ -20,7 +18,6 @@ class SlotCache(Cache):
     """
 
     def __init__(self, layers: int, slots: int, heads: int, window: int, head_dim: int, like: Tensor) -> None:
-        self.layers = []  # transformers' own per-layer caches: none, so that it asks for no masks of theirs
         shape = (layers, slots, heads, window, head_dim)
         self.all_keys, self.all_values = _zeros(shape, like), _zeros(shape, like)
         self.keys, self.values = list(self.all_keys), list(self.all_values)
@@ -39,12 +36,12 @@ class SlotCache(Cache):
         seen = torch.arange(self._length, device=positions.device)
         return (seen <= positions[..., None])[:, None]
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
+    def update(self, new_keys: Tensor, new_values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Keep (n, heads, steps, head_dim) at the selected places; return everything up to the last position."""
-        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        keys, values = self.keys[layer], self.values[layer]
         rows = self._rows[:, None]
-        keys[rows, :, self._positions] = key_states.transpose(1, 2)
-        values[rows, :, self._positions] = value_states.transpose(1, 2)
+        keys[rows, :, self._positions] = new_keys.transpose(1, 2)
+        values[rows, :, self._positions] = new_values.transpose(1, 2)
         if len(self._rows) == 1:  # the common case needs no copy
             row = int(self._rows[0])
             return keys[row : row + 1, :, : self._length], values[row : row + 1, :, : self._length]
@@ -60,12 +57,10 @@ class SlotCache(Cache):
         for kept in (*self.keys, *self.values):
             kept[target, :, begin:end] = kept[source, :, begin:end]
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._length
-
     @property
-    def is_compileable(self) -> bool:
-        return False
+    def length(self) -> int:
+        """Positions that the selected rows see."""
+        return self._length
 
 
 def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -79,21 +74,3 @@ def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return torch.frombuffer(memory, dtype=like.dtype).view(shape)
-
-
-class LayersFrom(Cache):
-    """A cache whose layer 0 is layer `first` of another: for blocks that follow the body's own."""
-
-    def __init__(self, cache: SlotCache, first: int) -> None:
-        self.layers = []
-        self._cache, self._first = cache, first
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
-        return self._cache.update(key_states, value_states, self._first + layer_idx)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._cache.get_seq_length()
-
-    @property
-    def is_compileable(self) -> bool:
-        return False

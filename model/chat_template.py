@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 from tokenizers import Tokenizer
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from model.chat import SYSTEM_PROMPT
 from model.request import InvalidRequest, Turn
@@ -25,6 +24,8 @@ class ChatTemplate:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The conversation up to where the assistant answers. `jinja2.TemplateError` where the template refuses it."""
+        from transformers.utils.chat_template_utils import render_jinja_template  # a second, and not for everybody
+
         names: dict[str, Any] = dict(self.tokens)
         rendered: Any = render_jinja_template(
             conversations=[list(messages)], chat_template=self.text, add_generation_prompt=True, **names

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from model.blocks import BlockMatrix
-from model.cache import LayersFrom, SlotCache
+from model.cache import SlotCache
 from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
 from model.packed import Projection, WeightFormat
@@ -55,6 +54,8 @@ class Table(nn.Embedding):
 
 def build_body(config: OmniConfig, layers: int | None = None) -> nn.Module:
     """A `transformers` decoder of the configured shape, without table and final norm (kept by `OmniNetwork`)."""
+    from transformers import AutoConfig, AutoModel  # a second, which the embedded model need not wait
+
     fields: dict[str, Any] = dict(config.body)
     rope = fields.pop("rope_theta", None)
     if rope is not None:
@@ -248,17 +249,19 @@ class OmniNetwork(nn.Module):
         """
         if self._fused is not None:
             return self._fused(embedded, positions, rows, cache)
+        from model.body_cache import BodyCache
+
         mask = masks(self.body, cache.select(rows, positions), positions)
         if self.post_adapter is None:
-            return self._run(self.body, embedded, positions, mask, cache)
+            return self._run(self.body, embedded, positions, mask, BodyCache(cache))
         before_norm: list[Tensor] = []
         norm: nn.Module = self.body.norm  # type: ignore[assignment]
         hook = norm.register_forward_pre_hook(lambda _, inputs: before_norm.append(inputs[0]))
         try:
-            hidden = self._run(self.body, embedded, positions, mask, cache)
+            hidden = self._run(self.body, embedded, positions, mask, BodyCache(cache))
         finally:
             hook.remove()
-        shifted = LayersFrom(cache, int(self.config.body["num_hidden_layers"]))
+        shifted = BodyCache(cache, int(self.config.body["num_hidden_layers"]))
         spoken = self._run(self.post_adapter.body, before_norm[0], positions, mask, shifted)
         return torch.cat([hidden, spoken], -1)
 

@@ -71,7 +71,7 @@ class _Bytes:
 
     def __init__(self, files: Iterable[Path]) -> None:
         # private pages: what is read stays the file's, and tensors over it do not mind
-        self._parts = [np.memmap(file, np.uint8, "c") for file in files]
+        self._parts = [np.memmap(file, np.uint8, "c").data for file in files]
         self.position = 0
 
     def read(self, count: int) -> memoryview:
@@ -86,7 +86,7 @@ class _Bytes:
             begin = max(0, begin - len(part))
         if count > 0:
             raise WheelError(f"the model file ends early, at byte {self.position}; {_INSTALL} --force-reinstall")
-        return (found[0] if len(found) == 1 else np.concatenate([*found, np.zeros(0, np.uint8)])).data
+        return found[0] if len(found) == 1 else memoryview(bytearray().join(found))
 
     def unsigned(self, kind: str) -> int:
         return int(struct.unpack("<" + kind, self.read(struct.calcsize("<" + kind)))[0])
