@@ -91,6 +91,18 @@ class _Bytes:
     def unsigned(self, kind: str) -> int:
         return int(struct.unpack("<" + kind, self.read(struct.calcsize("<" + kind)))[0])
 
+    def skip_strings(self, count: int) -> None:
+        """Strings with lengths of 8 bytes, in a file of one part: a vocabulary has a hundred thousand."""
+        (part,), at, length = self._parts, self.position, struct.Struct("<Q").unpack_from
+        try:
+            for _ in range(count):
+                at += 8 + length(part, at)[0]
+        except struct.error:
+            at = len(part) + 1
+        if at > len(part):
+            raise WheelError(f"the model file ends early, at byte {len(part)}; {_INSTALL} --force-reinstall")
+        self.position = at
+
     def string(self, length: str) -> str:
         return bytes(self.read(self.unsigned(length))).decode()
 
@@ -106,6 +118,8 @@ def _skip_gguf_value(stream: _Bytes, kind: int) -> None:
         inner, count = stream.unsigned("I"), stream.unsigned("Q")
         if inner in _GGUF_SIZES:
             stream.read(count * _GGUF_SIZES[inner])
+        elif inner == _GGUF_STRING:
+            stream.skip_strings(count)
         else:
             for _ in range(count):
                 _skip_gguf_value(stream, inner)
