@@ -222,10 +222,14 @@ class AsyncEngine:
     def _decode(self) -> None:
         """The codec's thread: sound is decoded while the engine takes its next step."""
         self._share_cores(1)
+        beside = torch.cuda.Stream() if self._device.startswith("cuda") else None  # kernels beside the body's
         while (waiting := self._decoding.get()) is not None:
             listener, event = waiting
             try:
-                made = event.make() if isinstance(event, Deferred) and not listener.gone else event
+                with torch.cuda.stream(beside):
+                    if beside is not None:
+                        beside.wait_stream(torch.cuda.default_stream())
+                    made = event.make() if isinstance(event, Deferred) and not listener.gone else event
             except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
                 made = as_omni_error(error)
             if made is not None and not isinstance(made, Deferred):

@@ -18,7 +18,9 @@ class SlotCache:
     """
 
     def __init__(self, layers: int, slots: int, heads: int, window: int, head_dim: int, like: Tensor) -> None:
-        shape = (layers, slots, heads, window, head_dim)
+        shape = (layers, slots + 1, heads, window, head_dim)
+        self.spare = slots
+        """A row more, that is written where there must be one and that nobody reads."""
         self.all_keys, self.all_values = _zeros(shape, like), _zeros(shape, like)
         self.keys, self.values = list(self.all_keys), list(self.all_values)
         self.window = window
@@ -26,11 +28,15 @@ class SlotCache:
         self._rows = torch.zeros(0, dtype=torch.long)
         self._positions = torch.zeros(0, 0, dtype=torch.long)
         self._length = 0
+        self._fixed = False
 
-    def select(self, rows: Tensor, positions: Tensor) -> Tensor:
-        """Rows (n,) and their positions (n, steps) → attention mask (n, 1, steps, length), True where seen."""
-        self._rows, self._positions = rows, positions
-        self._length = int(positions.max()) + 1
+    def select(self, rows: Tensor, positions: Tensor, length: int | None = None) -> Tensor:
+        """Rows (n,) and their positions (n, steps) → attention mask (n, 1, steps, length), True where seen.
+
+        `length` fixes how many positions are looked at: nothing then depends on what the tensors hold.
+        """
+        self._rows, self._positions, self._fixed = rows, positions, length is not None
+        self._length = int(positions.max()) + 1 if length is None else length
         if self._length > self.window:
             raise ValueError(f"position {self._length - 1} is outside the window of {self.window} positions")
         seen = torch.arange(self._length, device=positions.device)
@@ -42,7 +48,7 @@ class SlotCache:
         rows = self._rows[:, None]
         keys[rows, :, self._positions] = new_keys.transpose(1, 2)
         values[rows, :, self._positions] = new_values.transpose(1, 2)
-        if len(self._rows) == 1:  # the common case needs no copy
+        if len(self._rows) == 1 and not self._fixed:  # the common case needs no copy
             row = int(self._rows[0])
             return keys[row : row + 1, :, : self._length], values[row : row + 1, :, : self._length]
         return keys[self._rows, :, : self._length], values[self._rows, :, : self._length]

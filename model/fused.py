@@ -20,6 +20,7 @@ from model.body_step import BodyStep
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.packed import Projection, WeightFormat, rms_norm
+from model.step_graphs import StepGraphs
 from model.vectors import LANES
 from model.wheels import GgufTensor
 
@@ -62,6 +63,9 @@ class FusedBody:
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         quick = weights == "int8" and self.head_dim % LANES == 0 and all(one.out.bias is None for one in self.layers)
         self._step = self._one_position() if quick else None
+        self.graphs = norm.device.type == "cuda"
+        """Steps are recorded and replayed."""
+        self._recorded: StepGraphs | None = None
 
     @classmethod
     def from_module(cls, body: nn.Module, config: OmniConfig, weights: WeightFormat = "plain") -> FusedBody:
@@ -148,11 +152,19 @@ class FusedBody:
 
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
-        count, steps, _ = x.shape
         if self._step is not None:
             return self._step(x, positions, rows, cache)
-        mask: Tensor | None = cache.select(rows, positions)
-        if count == 1 and steps == 1:
+        if self.graphs and x.shape[1] == 1:
+            if self._recorded is None or self._recorded.cache is not cache:
+                self._recorded = StepGraphs(self._run, cache)
+            return self._recorded(x, positions, rows)
+        return self._run(x, positions, rows, cache)
+
+    def _run(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache, length: int | None = None) -> Tensor:
+        """Layer by layer; with `length`, of fixed shapes (see `SlotCache.select`)."""
+        count, steps, _ = x.shape
+        mask: Tensor | None = cache.select(rows, positions, length)
+        if count == 1 and steps == 1 and length is None:
             mask = None  # everything up to here is seen
         elif steps > 1 and mask is not None:
             mask = mask.expand(-1, self.heads // self.groups, -1, -1).reshape(count, 1, -1, mask.shape[-1])
