@@ -6,6 +6,9 @@ functions. Addresses are counted in elements of a flat array.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -62,7 +65,20 @@ def _keep_apart_by_source() -> None:
     sources = [path.read_bytes() for path in sorted(here.glob("*.py"))]
     mark = sha256(b"".join(source for source in sources if b"model.vectors" in source)).hexdigest()[:12]
     base = Path(numba.config.CACHE_DIR or here / "__pycache__")
-    numba.config.CACHE_DIR = str(base / f"compiled-{mark}")
+    numba.config.CACHE_DIR = str(writable(base / f"compiled-{mark}"))
+
+
+def writable(folder: Path) -> Path:
+    """The folder, or a copy of it where nothing may be written beside what it holds, as in a container whose files are
+    read-only: Numba reads only from where it can write to."""
+    if not folder.is_dir() or os.access(folder, os.W_OK):
+        return folder
+    try:
+        copy = Path(tempfile.mkdtemp(prefix="compiled-")) / folder.name
+        shutil.copytree(folder, copy)
+    except OSError:  # nowhere at all: it is compiled at every start
+        return folder
+    return copy
 
 
 _keep_apart_by_source()

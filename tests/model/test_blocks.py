@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import gguf
@@ -16,7 +17,7 @@ import torch
 from model.blocks import BLOCK, BlockMatrix
 from model.config import OmniConfig
 from model.network import OmniNetwork
-from model.vectors import broadcast, compiled, exponential, host_features, store
+from model.vectors import broadcast, compiled, exponential, host_features, store, writable
 from model.vocabulary import Vocabulary
 
 
@@ -190,10 +191,10 @@ def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same(monkeypatch: pytes
 
     real = numba.njit
 
-    def nowhere(**options: object) -> object:
+    def nowhere(*function: object, **options: object) -> object:
         if options.pop("cache", False):
             raise RuntimeError("cannot cache function: no locator available")
-        return real(**options)
+        return real(*function, **options)
 
     monkeypatch.setattr(numba, "njit", nowhere)
 
@@ -204,6 +205,24 @@ def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same(monkeypatch: pytes
     y = np.zeros(16, np.float32)
     fill(y)
     assert (y == 3).all()
+
+
+def test_what_was_compiled_is_used_from_where_nothing_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "compiled-abc"
+    assert writable(folder) == folder  # Numba makes it
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "function.nbi").write_bytes(b"index")
+    assert writable(folder) == folder
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    copy = writable(folder)
+    assert copy.name == folder.name
+    assert copy != folder
+    assert (copy / "inner" / "function.nbi").read_bytes() == b"index"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert writable(folder) == folder
 
 
 def test_what_is_not_a_number_stays_so() -> None:
