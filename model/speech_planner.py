@@ -145,8 +145,9 @@ class SpeechPlanner:
         """Phonemes of the word at `begin` … `end` of a sentence's letters, of which no more than these are seen."""
         spelling = self._adapter.spelling
         first = max(0, begin - spelling.reach)
-        best = spelling(torch.tensor([letters[first:]]), torch.ones(1, len(letters) - first, 1))[0].argmax(-1)
-        return spelling.read(best[begin - first : end - first + 1])
+        word = slice(begin - first, end - first + 1)
+        logits = spelling(torch.tensor([letters[first:]]), torch.ones(1, len(letters) - first, 1), word)
+        return spelling.read(logits[0].argmax(-1))
 
     # -- time ---------------------------------------------------------------------------------------------------
     def _encode(self) -> None:

@@ -41,9 +41,9 @@ class Spelling(nn.Module):
         """Letters ahead that decide a letter's phonemes."""
         return self.stack.reach
 
-    def forward(self, letters: Tensor, mask: Tensor) -> Tensor:
-        """(rows, n) letters, (rows, n, 1) mask → logits (rows, n, slots, phonemes + 1)."""
-        x = self.spread(self.stack(self.letters(letters), mask))
+    def forward(self, letters: Tensor, mask: Tensor, wanted: slice = slice(None)) -> Tensor:
+        """(rows, n) letters, (rows, n, 1) mask → logits of the `wanted` letters (rows, n, slots, phonemes + 1)."""
+        x = self.spread(self.stack(self.letters(letters), mask)[:, wanted])
         logits: Tensor = self.heads(F.gelu(x.unflatten(-1, (self.slots, -1))))
         return logits
 
