@@ -11,6 +11,7 @@ cascade starts at the confirmed end of the turn, as cascades do.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import shutil
 import tempfile
@@ -90,10 +91,9 @@ class Cascade:
         heard_ms, text, waiting = passed(), "", ""
         first_sentence_ms = first_audio_ms = None
         seconds = 0.0
-        for piece in [*self._written(heard), None]:
+        for piece in itertools.chain(self._written(heard), [None]):  # spoken while it is still being written
             text, waiting = text + (piece or ""), waiting + (piece or "")
-            while waiting.strip() and (piece is None or _SENTENCE.match(waiting)):
-                found = _SENTENCE.match(waiting)
+            while waiting.strip() and ((found := _SENTENCE.match(waiting)) or piece is None):
                 end = found.end() if found else len(waiting)
                 sentence, waiting = waiting[:end].strip(), waiting[end:]
                 first_sentence_ms = first_sentence_ms or passed()
