@@ -24,7 +24,7 @@ COPY checkpoints checkpoints
 COPY LICENSE NOTICE ./
 # readable for the user that serves, whatever the modes were in the checkout
 RUN /opt/venv/bin/python -m compileall -q model server && chmod -R a+rX .
-# what Numba compiles for this processor; on another one, or in a file system that nobody may write to, it compiles anew
+# what Numba compiles for this processor; on another one it compiles anew
 RUN NUMBA_CACHE_DIR=/app/compiled /opt/venv/bin/python -m model --text "Hello." --max-tokens 12 \
     && NUMBA_CACHE_DIR=/app/compiled /opt/venv/bin/python -c "from model.voice_activity import VoiceActivity; VoiceActivity()"
 

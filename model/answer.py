@@ -202,7 +202,6 @@ class BodyAnswer(Answer):
         self._audio: Tensor | None = None
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
-        self.watch.ends("reading")
         if text is not None:
             self._text = text
         if audio is not None:
@@ -286,7 +285,6 @@ class AdapterAnswer(Answer):
         return self.planner.spoken_characters(frames)
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
-        self.watch.ends("reading")
         self._next = text
 
     def advance(self) -> None:

@@ -23,12 +23,10 @@ import torch
 from torch import Tensor
 
 from model.tile_products import block_to_16_bits, tile_products
-from model.vectors import LANES, compiled, host_features
+from model.vectors import LANES, MANY_REGISTERS, compiled
 
 BLOCK = 32
 """Weights that share a step and a base."""
-MANY_REGISTERS = bool(host_features().get("avx512f"))
-"""There is room for the sums of eight rows at once."""
 THREADED_ROWS = 8
 """From so many rows on a product is shared among threads: less would cost more in waiting than it saves."""
 

@@ -12,12 +12,19 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from torch import nn
+from torch import Tensor, nn
 
-from model.vectors import FLOATS, HALVES, LANES, compiled, element_pointer, host_features, in_every_lane
-
-MANY_REGISTERS = bool(host_features().get("avx512f"))
-"""There is room for the sums of eight rows by 32 outputs."""
+from model.vectors import (
+    FLOATS,
+    HALVES,
+    LANES,
+    MANY_REGISTERS,
+    compiled,
+    element_pointer,
+    fused,
+    in_every_lane,
+    load_vector,
+)
 
 
 def packed(weight: np.ndarray, bias: np.ndarray, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
@@ -34,12 +41,18 @@ def packed(weight: np.ndarray, bias: np.ndarray, dtype: type = np.float32) -> tu
     return flat.view(np.uint16) if dtype is np.float16 else flat, room
 
 
+def numbers(tensor: Tensor) -> np.ndarray:
+    """A weight as float32 for compiled code."""
+    values: np.ndarray = tensor.detach().float().cpu().numpy()
+    return values
+
+
 def packed_layers(layers: Sequence[nn.Linear]) -> tuple[np.ndarray, np.ndarray]:
     """Linear layers of one shape, packed in float16 one after another."""
     made = []
     for layer in layers:
-        weight = layer.weight.detach().float().cpu().numpy()
-        bias = np.zeros(len(weight), np.float32) if layer.bias is None else layer.bias.detach().float().cpu().numpy()
+        weight = numbers(layer.weight)
+        bias = np.zeros(len(weight), np.float32) if layer.bias is None else numbers(layer.bias)
         made.append(packed(weight, bias, np.float16))
     return np.stack([weights for weights, _ in made]), np.stack([bias for _, bias in made])
 
@@ -49,7 +62,7 @@ def _products(_typing, rows, x, places, row, inputs, weights, at, bias, at_bias,
     """`rows` rows (a literal) of x, each from its place on, times 32 outputs whose weights begin `at`; y from each
     row's target + shift on."""
     many = rows.literal_value
-    numbers = (
+    kinds = (
         x, places, types.intp, types.intp, weights, types.intp, bias, types.intp, y, targets, types.intp,
     )  # fmt: skip
 
@@ -61,29 +74,18 @@ def _products(_typing, rows, x, places, row, inputs, weights, at, bias, at_bias,
         x, places, weights, bias, y, targets = (data(index) for index in (1, 2, 5, 7, 9, 10))
         count = row.type
 
-        def vector(array: Any, index: Any) -> Any:
-            loaded = builder.load(element_pointer(builder, array, index, FLOATS))
-            loaded.align = 4
-            return loaded
-
         def weight_vector(index: Any) -> Any:
             if signature.args[5].dtype == types.float32:
-                return vector(weights, index)
-            halves = builder.load(element_pointer(builder, weights, index, HALVES))
-            halves.align = 2
-            return builder.fpext(halves, FLOATS)
+                return load_vector(builder, weights, index)
+            return builder.fpext(load_vector(builder, weights, index, HALVES), FLOATS)
 
         def plus(index: Any, constant: int) -> Any:
             return builder.add(index, ir.Constant(count, constant))
 
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"
-        )
         sides = (0, LANES)
-        first = [vector(bias, plus(at_bias, side)) for side in sides]
-        sums = [
-            [cgutils.alloca_once_value(builder, part) for part in first] for _ in range(many)
-        ]  # registers, after LLVM
+        first = [load_vector(builder, bias, plus(at_bias, side)) for side in sides]
+        # LLVM makes registers of these
+        sums = [[cgutils.alloca_once_value(builder, part) for part in first] for _ in range(many)]
         begins = [builder.gep(x, [builder.load(builder.gep(places, [plus(row, r)]))]) for r in range(many)]
         with cgutils.for_range(builder, inputs) as loop:
             here = builder.add(at, builder.mul(loop.index, ir.Constant(count, 2 * LANES)))
@@ -91,14 +93,14 @@ def _products(_typing, rows, x, places, row, inputs, weights, at, bias, at_bias,
             for begin, kept in zip(begins, sums, strict=True):
                 number = in_every_lane(builder, builder.load(builder.gep(begin, [loop.index])))
                 for weight, total in zip(both, kept, strict=True):
-                    builder.store(builder.call(fused, [weight, number, builder.load(total)]), total)
+                    builder.store(fused(builder, weight, number, builder.load(total)), total)
         for r, kept in enumerate(sums):
             to = builder.add(builder.load(builder.gep(targets, [plus(row, r)])), shift)
             for side, total in zip(sides, kept, strict=True):
                 builder.store(builder.load(total), element_pointer(builder, y, plus(to, side), FLOATS)).align = 4
         return context.get_dummy_value()
 
-    return types.void(rows, *numbers), generate
+    return types.void(rows, *kinds), generate
 
 
 @compiled()
@@ -128,7 +130,7 @@ def dense(x, places, inputs, layer, y, targets):  # type: ignore[no-untyped-def]
 
 @compiled()
 def row_places(count, each, apart, step, first):  # type: ignore[no-untyped-def]
-    """Where the rows of all microphones begin: `each` of them `step` apart, microphones `apart`."""
+    """Where rows begin: `count` groups `apart` from each other, `each` with so many rows that are `step` apart."""
     places = np.empty(count * each, np.int64)
     for one in range(count):
         for k in range(each):

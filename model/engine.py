@@ -279,6 +279,7 @@ class Engine:
             layers = sample(audio_logits, [pairs[index][0].audio_sampler for index in spoken]).cpu()
             audio = dict(zip(spoken, layers, strict=True))
         for index, (answer, row) in enumerate(pairs):
+            answer.watch.ends("reading")
             answer.after_body(row, text.get(index), audio.get(index))
         for answer in {id(answer): answer for answer, _ in pairs}.values():
             try:

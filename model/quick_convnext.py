@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.convnext import ConvNeXt, ConvStack
-from model.dense import dense, packed_layers, row_places
+from model.dense import dense, numbers, packed_layers, row_places
 from model.vectors import ANY_ORDER, compiled, gelu
 
 
@@ -20,16 +20,16 @@ class QuickConvStack(nn.Module):
         blocks = [block for block in stack.blocks if isinstance(block, ConvNeXt)]
         self._ups = packed_layers([block.up for block in blocks])
         self._downs = packed_layers([block.down for block in blocks])
-        self._depthwise = np.stack([_numbers(block.depthwise.weight)[:, 0].T for block in blocks])
+        self._depthwise = np.stack([numbers(block.depthwise.weight)[:, 0].T for block in blocks])
         self._depthwise = np.ascontiguousarray(self._depthwise)  # (blocks, kernel, width)
         # of each block: bias of the depthwise convolution, weight and bias of the norm, scale
         self._small = np.stack(
             [
-                np.stack([_numbers(p) for p in (b.depthwise.bias, b.norm.weight, b.norm.bias, b.scale)])  # type: ignore[arg-type]
+                np.stack([numbers(p) for p in (b.depthwise.bias, b.norm.weight, b.norm.bias, b.scale)])  # type: ignore[arg-type]
                 for b in blocks
             ]
         )
-        self._norm = np.stack([_numbers(stack.norm.weight), _numbers(stack.norm.bias)])
+        self._norm = np.stack([numbers(stack.norm.weight), numbers(stack.norm.bias)])
         self._eps = np.float32(stack.norm.eps)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -50,11 +50,6 @@ def pack_stacks(module: nn.Module) -> None:
             setattr(module, name, QuickConvStack(child))
         else:
             pack_stacks(child)
-
-
-def _numbers(tensor: Tensor) -> np.ndarray:
-    values: np.ndarray = tensor.detach().float().cpu().numpy()
-    return values
 
 
 @compiled()

@@ -20,7 +20,6 @@ class QuickSpeechDecoder(nn.Module):
     def __init__(self, decoder: SpeechDecoder) -> None:
         super().__init__()
         self.config = c = decoder.config
-        self._step_size = c.code_dim + 1
         blocks = [block for block in decoder.blocks if isinstance(block, AttentionBlock)]
         first, last = decoder.history[0], decoder.history[2]
         assert isinstance(first, nn.Linear)

@@ -20,8 +20,10 @@ from model.vectors import (
     LANES,
     WORDS,
     element_pointer,
+    fused,
     host_features,
     in_every_lane,
+    load_vector,
     prefetch_place,
     same,
 )
@@ -34,9 +36,8 @@ _PAIRS = 16
 """Of a block's 32 inputs."""
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
 
-if (
-    VNNI
-):  # LLVM takes `vpdpwssd` apart where it believes that to be quicker; it is not, so the instruction is spelled out
+# LLVM takes `vpdpwssd` apart where it believes that to be quicker; it is not, so the instruction is spelled out
+if VNNI:
     binding.initialize_native_asmparser()
 
 
@@ -91,28 +92,19 @@ def tile_products(  # type: ignore[no-untyped-def]
         def times(index: Any, constant: int) -> Any:
             return builder.mul(index, ir.Constant(count, constant))
 
-        def vector(array: Any, index: Any, kind: ir.VectorType, align: int) -> Any:
-            loaded = builder.load(element_pointer(builder, array, index, kind))
-            loaded.align = align
-            return loaded
-
         def spread(array: Any, index: Any, kind: ir.VectorType) -> Any:
             return in_every_lane(builder, builder.load(builder.gep(array, [index])), kind)
 
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"
-        )
         totals = [cgutils.alloca_once_value(builder, same(FLOATS, 0.0)) for _ in range(many)]  # registers, after LLVM
         before = builder.mul(row, blocks)
         with cgutils.for_range(builder, blocks) as loop:
             here = times(builder.add(first, loop.index), LANES)
             group = builder.add(before, times(loop.index, many))
-            found = [
-                [same(WORDS, 0), same(WORDS, 0)] for _ in range(many)
-            ]  # two, so that one need not wait for the last
+            # two sums a row, so that one need not wait for the last
+            found = [[same(WORDS, 0), same(WORDS, 0)] for _ in range(many)]
             for part in range(held):
                 word = plus(times(here, held), part * LANES)
-                packed = vector(words, word, WORDS, 4)
+                packed = load_vector(builder, words, word, WORDS)
                 prefetch_place(builder, words, plus(word, AHEAD))
                 for place in range(places):
                     weights = _pair(builder, packed, held, place)
@@ -121,13 +113,13 @@ def tile_products(  # type: ignore[no-untyped-def]
                         found[r][place % 2] = _add_pairs(builder, weights, inputs, found[r][place % 2])
             prefetch_place(builder, steps, plus(here, AHEAD // held))
             prefetch_place(builder, bases, plus(here, AHEAD // held))
-            step, base = (builder.fpext(vector(part, here, HALVES, 2), FLOATS) for part in (steps, bases))
+            step, base = (builder.fpext(load_vector(builder, part, here, HALVES), FLOATS) for part in (steps, bases))
             for r in range(many):
                 of_steps = builder.sitofp(builder.add(*found[r]), FLOATS)
                 of_bases = builder.fmul(base, spread(sums, plus(group, r), FLOATS))
-                block = builder.call(fused, [step, of_steps, of_bases])
+                block = fused(builder, step, of_steps, of_bases)
                 scale = spread(scales, plus(group, r), FLOATS)
-                builder.store(builder.call(fused, [block, scale, builder.load(totals[r])]), totals[r])
+                builder.store(fused(builder, block, scale, builder.load(totals[r])), totals[r])
         for r in range(many):
             place = builder.add(at, times(width, r))
             builder.store(builder.load(totals[r]), element_pointer(builder, y, place, FLOATS)).align = 4
@@ -154,10 +146,7 @@ def block_to_16_bits(_typing, x, at, pairs, group, scales, sums, to, member):  #
         count, word, zero = at.type, ir.IntType(32), ir.Constant(ir.FloatType(), 0.0)
         halves = []
         for part in (0, LANES):
-            place = builder.add(at, ir.Constant(count, part))
-            loaded = builder.load(element_pointer(builder, data(0), place, FLOATS))
-            loaded.align = 4
-            halves.append(loaded)
+            halves.append(load_vector(builder, data(0), builder.add(at, ir.Constant(count, part))))
         # without their signs floats rise as whole numbers do, and what is not finite is the largest of all
         sizes = [builder.and_(builder.bitcast(half, WORDS), same(WORDS, 0x7FFFFFFF)) for half in halves]
         largest = call(f"llvm.vector.reduce.umax.v{LANES}i32", word, call(f"llvm.umax.v{LANES}i32", WORDS, *sizes))

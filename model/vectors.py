@@ -95,6 +95,10 @@ def host_features() -> dict[str, bool]:
         return {}
 
 
+MANY_REGISTERS = bool(host_features().get("avx512f"))
+"""There are 32 vectors of sixteen numbers: room for the sums of eight rows at once."""
+
+
 def same(kind: ir.VectorType, value: Any) -> ir.Constant:
     """A constant in every lane."""
     return ir.Constant(kind, [value] * kind.count)
@@ -103,6 +107,19 @@ def same(kind: ir.VectorType, value: Any) -> ir.Constant:
 def element_pointer(builder: Any, data: Any, at: Any, kind: ir.Type) -> Any:
     """Where the element `at` of an array's data is, as the place of something of this kind."""
     return builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
+
+
+def load_vector(builder: Any, data: Any, at: Any, kind: ir.VectorType = FLOATS) -> Any:
+    """A vector of an array's elements from `at` on, wherever in memory that is."""
+    loaded = builder.load(element_pointer(builder, data, at, kind))
+    loaded.align = 2 if kind is HALVES else 4
+    return loaded
+
+
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c of float32 vectors, rounded once."""
+    kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), [a, b, c])
 
 
 def in_every_lane(builder: Any, number: Any, kind: ir.VectorType = FLOATS) -> Any:
@@ -136,8 +153,7 @@ def multiply_add(_typing, a, b, c):  # type: ignore[no-untyped-def]
     """a · b + c, rounded once."""
 
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32"), arguments)
+        return fused(builder, *arguments)
 
     return Vector(Vector, Vector, Vector), generate
 
@@ -149,9 +165,7 @@ def load(_typing, array, at):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         array, at = arguments
         data = context.make_array(signature.args[0])(context, builder, array).data
-        loaded = builder.load(element_pointer(builder, data, at, FLOATS))
-        loaded.align = 4
-        return loaded
+        return load_vector(builder, data, at)
 
     return Vector(array, types.intp), generate
 
@@ -163,9 +177,7 @@ def load_halves(_typing, array, at):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         array, at = arguments
         data = context.make_array(signature.args[0])(context, builder, array).data
-        loaded = builder.load(element_pointer(builder, data, at, HALVES))
-        loaded.align = 2
-        return builder.fpext(loaded, FLOATS)
+        return builder.fpext(load_vector(builder, data, at, HALVES), FLOATS)
 
     return Vector(array, types.intp), generate
 
