@@ -22,6 +22,7 @@ from server.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from server.protocols.connection import BadMessage
 
 
 class _Message(BaseModel):
@@ -93,14 +94,6 @@ _MESSAGES: dict[str, type[Start | Text | Commit | Interrupt | Playback | Stop]] 
     "playback": Playback,
     "stop": Stop,
 }
-
-
-class BadMessage(Exception):
-    """A client's message that cannot be understood; `problem` is what to tell it."""
-
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.problem = Problem(code, message, field=field)
 
 
 def parse(text: str) -> ClientMessage:
