@@ -117,6 +117,8 @@ class Answer(ABC):
         watch: Stopwatch,
     ) -> None:
         self.rows, self.watch = rows, watch
+        self.cached_tokens = min(row.position for row in rows)
+        self.prompt_tokens = max(row.position + len(row.waiting) for row in rows)
         self.text_sampler, self.audio_sampler = text_sampler, audio_sampler
         self.max_tokens, self.max_steps = max_tokens, max_steps
         self.text_tokens: list[int] = []
@@ -176,7 +178,16 @@ class Answer(ABC):
         frames, samples = (self.voice.frames, self.voice.samples) if self.voice else (0, 0)
         reason: Literal["stop", "length"] = "length" if self.limited else "stop"
         seconds = samples / SAMPLE_RATE
-        return Done(reason, self.text, seconds, len(self.text_tokens), frames, self.watch.seconds)
+        return Done(
+            reason,
+            self.text,
+            seconds,
+            len(self.text_tokens),
+            frames,
+            self.watch.seconds,
+            self.prompt_tokens,
+            self.cached_tokens,
+        )
 
     @abstractmethod
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:

@@ -34,13 +34,14 @@ class ChatPrompt:
         Raises `InvalidRequest` when the question alone does not fit.
         """
         head = self._message("system", SYSTEM_PROMPT if system_prompt is None else system_prompt)
-        tail = self._message("user", question) + self.tokenizer.encode("<|im_start|>assistant\n").ids
+        tail = self._message("user", question) if question else []
+        tail = tail + self.tokenizer.encode("<|im_start|>assistant\n").ids
         room -= len(head) + len(tail)
         if room < 0:
             raise InvalidRequest(f"the question is {-room} tokens too long for the model's window; shorten it")
         remembered: list[int] = []
         for turn in reversed(history):
-            ids = self._message("user", turn.user)
+            ids = self._message("user", turn.user) if turn.user else []  # else it spoke first
             if turn.assistant:  # nothing was heard of an answer that was interrupted before its first sound
                 ids += self._message("assistant", turn.assistant)
             if len(remembered) + len(ids) > room:

@@ -64,7 +64,9 @@ class TemplatePrompt:
         """The conversation as templates like it: user and assistant in turn, nothing empty."""
         said: list[Message] = []
         for turn in (*history, Turn(question, "")):
-            if said and said[-1]["role"] == "user":  # nothing was heard of the answer that was begun to it
+            if not turn.user:  # nobody asked: the assistant spoke first, or is to speak now
+                pass
+            elif said and said[-1]["role"] == "user":  # nothing was heard of the answer that was begun to it
                 said[-1]["content"] += f"\n{self._said(turn.user)}"
             else:
                 said.append({"role": "user", "content": self._said(turn.user)})
@@ -74,6 +76,8 @@ class TemplatePrompt:
             return said
         if self._takes_system:
             return [{"role": "system", "content": system_prompt}, *said]
+        if not said or said[0]["role"] != "user":
+            return [{"role": "user", "content": system_prompt}, *said]
         said[0]["content"] = f"{system_prompt}\n\n{said[0]['content']}"
         return said
 

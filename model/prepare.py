@@ -41,7 +41,7 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
     task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
     if task.hears and request.audio is None:
         raise InvalidRequest(f"task {task.value} needs audio: give float32 samples at 16 kHz")
-    if not task.hears and not (request.text or "").strip():
+    if not task.hears and not (request.text or "").strip() and not (request.text == "" and omni.chat is not None):
         raise InvalidRequest(f"task {task.value} needs text that is not empty")
     if task.speaks and omni.mouth is None:
         raise InvalidRequest(f"this model was opened without a mouth (SNAC); ask for text, not for {task.value}")

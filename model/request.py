@@ -10,7 +10,7 @@ import numpy as np
 
 from model.sampling import SamplingParams
 from model.stages import Stage
-from model.vocabulary import Task
+from model.vocabulary import AUDIO_LAYERS, Task
 
 
 class OmniError(Exception):
@@ -52,6 +52,7 @@ class Request:
     audio: np.ndarray | None = None
     """(samples,) float32, mono, 16 kHz, within [-1, 1]; at most 30 s."""
     text: str | None = None
+    """Empty, for a chat model: nobody asks, and the assistant speaks first."""
     task: Task | None = None
     """A1A2 for audio and T1A2 for text, unless said otherwise."""
     system_prompt: str | None = None
@@ -107,6 +108,15 @@ class Done:
     frames: int
     stages: Mapping[Stage, float] = field(default_factory=dict, compare=False)
     """Seconds of each part of the way to the first sound."""
+    prompt_tokens: int = field(default=0, compare=False)
+    """Positions of the prompt, whatever the model remembered of it."""
+    cached_tokens: int = field(default=0, compare=False)
+    """Of the prompt, those that the model had read before."""
+
+    @property
+    def audio_tokens(self) -> int:
+        """Of the answer's sound: seven a frame."""
+        return AUDIO_LAYERS * self.frames
 
 
 Event = Heard | TextDelta | AudioChunk | Done

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from structlog.typing import FilteringBoundLogger
 
-from model.request import Done, GenerationFailed, OmniError, Turn
+from model.request import Done, GenerationFailed, OmniError, Request, Turn
 from server.events import (
     CancelGeneration,
     GenerationAdopted,
@@ -23,6 +23,7 @@ from server.events import (
     StartGeneration,
 )
 from server.generator import Generator
+from server.memory import Message
 from server.metrics import Metrics
 from server.outbox import Outbox
 from server.session import Session, SessionOptions
@@ -72,7 +73,8 @@ class Conversation:
         """(n,) float32, 16 kHz."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
-            probabilities = await self._voices.probabilities(self._microphone, piece)
+            finds = self.session.options.find_turns
+            probabilities = await self._voices.probabilities(self._microphone, piece) if finds else ()
             self._perform(self.session.receive_audio(piece, probabilities))
             if not probabilities:  # nothing was waited for: let the others have their turn
                 await asyncio.sleep(0)
@@ -87,7 +89,27 @@ class Conversation:
         """End the turn now."""
         await self._do(self.session.commit())
 
-    async def interrupt(self, played_ms: float | None) -> None:
+    async def clear_audio(self) -> None:
+        """Drop what was said but is no turn yet."""
+        await self._do(self.session.clear_audio())
+
+    async def respond(self, label: str, options: SessionOptions | None = None) -> None:
+        """Answer what stands last in the conversation; see `Session.respond`."""
+        await self._do(self.session.respond(label, options))
+
+    async def respond_aside(self, label: str, request: Request) -> None:
+        """Answer beside the conversation."""
+        await self._do(self.session.respond_aside(label, request))
+
+    async def cancel_aside(self, turn_id: int) -> None:
+        """Stop an answer beside the conversation."""
+        await self._do(self.session.cancel_aside(turn_id))
+
+    async def hear(self, message: Message) -> None:
+        """Find out what a message says that came as sound."""
+        await self._do(self.session.hear(message))
+
+    async def interrupt(self, played_ms: float | None = None) -> None:
         """Stop speaking or thinking."""
         await self._do(self.session.interrupt(played_ms))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +57,29 @@ class SpeechStopped:
     turn_id: int
     at_ms: int
     reason: StopReason
+
+
+@dataclass(frozen=True)
+class TurnTaken:
+    """A turn that is answered only when the client asks for it: a message of the conversation from now on."""
+
+    turn_id: int
+    audio_ms: int
+
+
+@dataclass(frozen=True)
+class AnswerPromised:
+    """An answer that the client asked for is begun. `label` is the client's."""
+
+    turn_id: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a protocol answers its client by itself, in order with the rest."""
+
+    message: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -117,6 +141,17 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer."""
+
+    prompt: int
+    cached: int
+    """Of the prompt, those that the model had read before."""
+    text: int
+    audio: int
+
+
+@dataclass(frozen=True)
 class ResponseDone:
     """An answer's end, with its timing. Times count from the confirmed end of the turn."""
 
@@ -131,6 +166,8 @@ class ResponseDone:
     real_time_factor: float | None
     stages_ms: dict[str, float] | None
     """Of a complete answer: what the way to its first sound was made of, most of it before the turn was confirmed."""
+    usage: Usage | None = None
+    """Of a complete answer."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +186,9 @@ SessionEvent = (
     Ready
     | SpeechStarted
     | SpeechStopped
+    | TurnTaken
+    | AnswerPromised
+    | Reply
     | QuestionHeard
     | ResponseStarted
     | AnswerText

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
 
 from model.request import AudioChunk, Turn
 from server.events import ANSWER_SAMPLE_RATE
@@ -36,6 +41,12 @@ class Answer:
     def report(self, played_ms: float) -> None:
         """The client says how much has been played; it can be no more than was sent."""
         self.reported_ms = min(max(played_ms, self.reported_ms or 0.0), self.sent_ms)
+
+    def truncate(self, played_ms: float, now: float) -> None:
+        """The client threw away what comes after; unlike a report it is exact."""
+        self.reported_ms = min(played_ms, self.sent_ms)
+        if self.interrupted_at is None:
+            self.interrupted_at = now
 
     def played_ms(self, now: float) -> float:
         """Milliseconds that were played: as reported, else the time since the first chunk was sent."""
@@ -76,12 +87,26 @@ def whole_words(text: str, characters: int) -> str:
     return text[:characters].strip()
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A question that was understood, and its answer if one began."""
+Role = Literal["user", "assistant", "system"]
 
-    user: str
-    answer: Answer | None
+
+@dataclass(eq=False)
+class Message:
+    """One message of a conversation."""
+
+    key: str
+    """Its name, unique in the conversation."""
+    role: Role
+    text: str | None = None
+    """Typed, given or heard; None: spoken, and not heard yet. Of an answer `said` tells."""
+    audio: np.ndarray | None = field(default=None, repr=False)
+    """(n,) float32, 16 kHz: what is still to be heard of it."""
+    answer: Answer | None = None
+    """An answer that the model made here."""
+
+    def said(self, now: float) -> str:
+        """What counts as said; empty while it is not known."""
+        return self.answer.kept_text(now) if self.answer else self.text or ""
 
 
 class Memory:
@@ -89,28 +114,86 @@ class Memory:
 
     def __init__(self, max_turns: int = 64) -> None:
         self._max_turns = max_turns
-        self._given: tuple[Turn, ...] = ()
-        self._exchanges: list[Exchange] = []
+        self._prefix = secrets.token_hex(4)
+        self._messages: list[Message] = []
 
-    def replace(self, turns: tuple[Turn, ...]) -> None:
-        """Begin from what the client remembers."""
-        self._given = turns[-self._max_turns :]
-        self._exchanges.clear()
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self._messages)
 
-    def add(self, user: str, answer: Answer | None) -> None:
-        """Remember a question; the answer may still be growing."""
-        self._exchanges.append(Exchange(user, answer))
-        if len(self._exchanges) > self._max_turns:
-            del self._exchanges[0]
+    # names
 
-    def turns(self, now: float) -> tuple[Turn, ...]:
-        """Oldest first."""
-        spoken = tuple(Turn(e.user, e.answer.kept_text(now) if e.answer else "") for e in self._exchanges)
-        return (self._given + spoken)[-self._max_turns :]
+    def turn_key(self, turn_id: int) -> str:
+        """What a spoken or typed turn is called, before it is remembered and after."""
+        return f"{self._prefix}_turn_{turn_id}"
+
+    def answer_key(self, response_id: int) -> str:
+        """What an answer is called."""
+        return f"{self._prefix}_answer_{response_id}"
+
+    def find(self, key: str) -> Message | None:
+        """The message of this name."""
+        return next((message for message in self._messages if message.key == key), None)
 
     def answer(self, response_id: int | None) -> Answer | None:
         """The answer of this id, or the latest; None when there is none."""
-        for exchange in reversed(self._exchanges):
-            if exchange.answer and response_id in (None, exchange.answer.response_id):
-                return exchange.answer
+        for message in reversed(self._messages):
+            if message.answer and response_id in (None, message.answer.response_id):
+                return message.answer
         return None
+
+    # changes
+
+    def replace(self, turns: tuple[Turn, ...]) -> None:
+        """Begin from what the client remembers."""
+        self._messages.clear()
+        for number, turn in enumerate(turns[-self._max_turns :]):
+            self.append(Message(f"{self._prefix}_given_{number}", "user", turn.user))
+            if turn.assistant:
+                self.append(Message(f"{self._prefix}_given_answer_{number}", "assistant", turn.assistant))
+
+    def append(self, message: Message) -> None:
+        """The newest; the oldest is forgotten when there are too many."""
+        self._messages.append(message)
+        del self._messages[: -2 * self._max_turns]
+
+    def insert(self, message: Message, after: Message | None) -> None:
+        """Behind another; None: at the beginning. Raises `ValueError` when the other is not here."""
+        self._messages.insert(0 if after is None else self._messages.index(after) + 1, message)
+
+    def remove(self, message: Message) -> None:
+        """Forget it."""
+        self._messages.remove(message)
+
+    # what the model is told
+
+    def before(self, message: Message | None) -> Message | None:
+        """The one before; None: the last of all."""
+        place = len(self._messages) if message is None else self._messages.index(message)
+        return self._messages[place - 1] if place else None
+
+    def unanswered(self) -> Message | None:
+        """The newest message, if it is a question: typed, heard or still to be heard."""
+        last = self.before(None)
+        return last if last and last.role == "user" and (last.text or last.audio is not None) else None
+
+    def turns(self, now: float, until: Message | None = None) -> tuple[Turn, ...]:
+        """Questions and answers, oldest first, up to this message."""
+        turns: list[Turn] = []
+        asked: str | None = None
+        for message in self._messages:
+            if message is until:
+                break
+            if message.role == "user" and message.text is not None:
+                if asked is not None:
+                    turns.append(Turn(asked, ""))
+                asked = message.text
+            elif message.role == "assistant":
+                turns.append(Turn(asked or "", message.said(now)))
+                asked = None
+        if asked is not None:
+            turns.append(Turn(asked, ""))
+        return tuple(turns[-self._max_turns :])
+
+    def notes(self) -> list[str]:
+        """What the client told the model as instructions on the way."""
+        return [message.text for message in self._messages if message.role == "system" and message.text]

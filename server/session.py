@@ -8,7 +8,7 @@ estimate what a client that reports no position has played.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,10 +16,11 @@ import numpy as np
 
 from model.request import AudioChunk, Done, EngineFull, Event, Heard, OmniError, Request, TextDelta, Turn
 from model.sampling import SamplingParams
-from model.stages import Stage
+from model.vocabulary import Task
 from server.audio import AudioBuffer
 from server.events import (
     AnswerAudio,
+    AnswerPromised,
     AnswerText,
     AnswerTextDone,
     CancelGeneration,
@@ -36,8 +37,10 @@ from server.events import (
     SpeechStopped,
     StartGeneration,
     StopReason,
+    TurnTaken,
+    Usage,
 )
-from server.memory import Answer, Memory
+from server.memory import Answer, Memory, Message
 from server.turns import (
     SpeechBegan,
     SpeechEnded,
@@ -51,6 +54,9 @@ from server.turns import (
 )
 
 _SHUTTING_DOWN = "the server is shutting down and takes no new questions; connect again in a few seconds"
+
+
+_SHORTEST_COMMIT_MS = 100
 
 
 class State(Enum):
@@ -73,6 +79,14 @@ class SessionOptions:
     max_tokens: int = 160
     max_seconds: float = 40.0
     max_sentences: int | None = 3
+    speak: bool = True
+    """Answers are spoken; otherwise they are text alone."""
+    find_turns: bool = True
+    """The server finds turns in the microphone; otherwise the client commits what it sent (push-to-talk)."""
+    answer_turns: bool = True
+    """A turn that was found is answered; otherwise the client asks for every answer."""
+    interruptible: bool = True
+    """Speech stops an answer."""
 
 
 @dataclass
@@ -87,6 +101,15 @@ class _Question:
     typed: bool = False
     confirmed_at: float = 0.0
     """Seconds of the clock."""
+    message: Message | None = None
+    """Where it is remembered, once it is."""
+    asked: bool = False
+    """The client asked for this answer: what it answers stands in the conversation already, or is nothing at all."""
+
+    @property
+    def may_go_on(self) -> bool:
+        """Speech that follows belongs to it."""
+        return not self.typed and not self.asked
 
 
 @dataclass
@@ -122,6 +145,15 @@ class Session:
         self._question: _Question | None = None
         self._generation: _Generation | None = None
         self._playing: tuple[_Question, Answer] | None = None
+        self._overheard: _Question | None = None
+        """A turn that is spoken into an answer that may not be interrupted."""
+        self._uncommitted_from = 0
+        """Where the sound begins that a client's commit takes; counted where the server finds no turns."""
+        self._full = False
+        self._hearings: dict[int, tuple[int, Message]] = {}
+        """Turns that are only heard, by generation: their numbers and messages."""
+        self._asides: dict[int, tuple[_Question, _Generation]] = {}
+        """Answers beside the conversation, by generation."""
         self._turn_count = self._response_count = self._generation_count = 0
         self._draining = False
         detector.configure(self.options.rules)
@@ -153,6 +185,8 @@ class Session:
 
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None = None) -> None:
         """Other options from now on; `history` replaces the memory."""
+        if self.options.find_turns and not options.find_turns:
+            self._uncommitted_from = self._audio.end
         self.options = options
         self._detector.configure(options.rules)
         if history is not None:
@@ -163,6 +197,8 @@ class Session:
         voice."""
         self._settle()
         self._audio.append(samples)
+        if not self.options.find_turns:
+            return self._keep_uncommitted()
         signals = self._detector.push(samples, probabilities)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         self._trim()
@@ -181,6 +217,8 @@ class Session:
     def commit(self) -> list[Output]:
         """End the turn now."""
         self._settle()
+        if not self.options.find_turns:
+            return self._take_uncommitted()
         signals = self._detector.flush()
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         if not signals and self._state is State.LISTENING:
@@ -193,6 +231,64 @@ class Session:
             self.playback(played_ms)
         self._settle()
         return self._clear(reason) if self._state in (State.THINKING, State.SPEAKING) else []
+
+    def clear_audio(self) -> list[Output]:
+        """Drop what was said but is no turn yet."""
+        self._settle()
+        self._detector.reset()
+        self._uncommitted_from, self._full, self._overheard = self._audio.end, False, None
+        if self._state is not State.HEARING:
+            return []
+        cancel = self._cancel()
+        self._listen()
+        return cancel
+
+    def respond(self, label: str, options: SessionOptions | None = None) -> list[Output]:
+        """Answer what stands last in the conversation; where that is no question, the assistant speaks first.
+
+        An open turn ends and is what is answered. `options` are for this answer alone.
+        """
+        self._settle()
+        if self._draining:
+            return [Problem("shutting_down", _SHUTTING_DOWN)]
+        if self.answering:
+            return [Problem("active_response", "an answer is being made; cancel it, or wait for its end")]
+        outputs: list[Output] = []
+        if self._state is State.HEARING and self._question is not None:
+            outputs = self._end_open_turn(self._question)
+        self._listen()
+        message, options = self.memory.unanswered(), options or self.options
+        question = _Question(self._next_turn(), message=message, asked=True, confirmed_at=self._clock())
+        if message is None:
+            request = self._request(text="", options=options)
+        elif message.text is None:
+            outputs += self._stop_hearing(message)
+            request = self._request(audio=message.audio, options=options, until=message)
+        else:
+            question.text = message.text
+            request = self._request(text=message.text, options=options, until=message)
+        self._question = question
+        return [*outputs, AnswerPromised(question.turn_id, label), *self._ask(request, speculative=False)]
+
+    def respond_aside(self, label: str, request: Request) -> list[Output]:
+        """Answer beside the conversation: nothing is interrupted by it or remembered of it."""
+        if self._draining:
+            return [Problem("shutting_down", _SHUTTING_DOWN)]
+        self._generation_count += 1
+        question = _Question(self._next_turn(), asked=True, confirmed_at=self._clock())
+        generation = _Generation(self._generation_count, self._clock(), speculative=False)
+        self._asides[generation.generation_id] = (question, generation)
+        start = StartGeneration(generation.generation_id, request, speculative=False)
+        return [AnswerPromised(question.turn_id, label), start]
+
+    def cancel_aside(self, turn_id: int) -> list[Output]:
+        """Stop an answer beside the conversation."""
+        for generation_id, (question, generation) in self._asides.items():
+            if question.turn_id == turn_id:
+                del self._asides[generation_id]
+                done = generation.answer and self._response_done(question, generation, generation.answer, "interrupted")
+                return [CancelGeneration(generation_id, False), *([done] if done else [])]
+        return []
 
     def playback(self, played_ms: float, response_id: int | None = None) -> None:
         """The client says how much of an answer's sound it has played."""
@@ -213,6 +309,10 @@ class Session:
 
     def receive_event(self, generation_id: int, event: Event) -> list[Output]:
         """What the generator made; of a cancelled generation it is ignored."""
+        if generation_id in self._hearings:
+            return self._on_hearing(generation_id, event)
+        if generation_id in self._asides:
+            return self._on_aside(generation_id, event)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
@@ -225,6 +325,10 @@ class Session:
 
     def generation_failed(self, generation_id: int, error: OmniError) -> list[Output]:
         """The generator gave up. A speculative one is tried again when the turn is confirmed."""
+        if hearing := self._hearings.pop(generation_id, None):
+            return [Problem(error.code, _told(error), turn_id=hearing[0])]
+        if aside := self._asides.pop(generation_id, None):
+            return self._failed(*aside, error)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
@@ -238,6 +342,8 @@ class Session:
     def _on_signal(self, signal: TurnSignal) -> list[Output]:
         if isinstance(signal, SpeechBegan):
             return self._on_speech(signal.at_sample)
+        if self._overheard is not None:
+            return self._on_overheard(self._overheard, signal)
         if self._state is not State.HEARING or self._question is None:
             return []
         if isinstance(signal, SpeechPaused):
@@ -248,7 +354,10 @@ class Session:
 
     def _on_speech(self, at_sample: int) -> list[Output]:
         question = self._question
-        if self._state is State.THINKING and question and not question.typed and self._fits(question, at_sample):
+        if not self.options.interruptible and self._state in (State.THINKING, State.SPEAKING):
+            self._overheard = _Question(self._next_turn(), begin=at_sample)
+            return [SpeechStarted(self._overheard.turn_id, samples_to_ms(at_sample))]
+        if self._state is State.THINKING and question and question.may_go_on and self._fits(question, at_sample):
             outputs = self._cancel()  # nothing was answered yet: the same turn goes on
             question.text = None
             resumed = True
@@ -260,7 +369,7 @@ class Session:
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
 
     def _on_pause(self, question: _Question, at_sample: int) -> list[Output]:
-        if not self.options.speculate or self._draining:
+        if not self.options.speculate or not self.options.answer_turns or self._draining:
             return []
         return [*self._cancel(), *self._ask(self._spoken(question, at_sample), speculative=True)]
 
@@ -273,6 +382,9 @@ class Session:
             outputs = self._cancel()
             self._listen()
             return [stopped, *outputs, Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id)]
+        if not self.options.answer_turns:
+            self._listen()
+            return [stopped, *self._take(question)]
         generation = self._generation
         if generation is None or generation.failure:
             return [stopped, *self._ask(self._spoken(question, signal.at_sample), speculative=False)]
@@ -295,26 +407,27 @@ class Session:
 
     def _trim(self) -> None:
         """Keep the open turn, else a second and the pre-roll: what a turn that is just beginning may need."""
+        open_ = self._overheard
         rules = self.options.rules
         keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms)
-        if self._question and not self._question.typed and self._state in (State.HEARING, State.THINKING):
-            keep_from = min(keep_from, self._question.begin)
+        if open_ is None and self._question and self._state in (State.HEARING, State.THINKING):
+            open_ = self._question if self._question.may_go_on else None
+        if open_ is not None:
+            keep_from = min(keep_from, open_.begin)
         self._audio.drop_before(keep_from - ms_to_samples(rules.pre_roll_ms))
 
     # the answer
 
-    def _request(self, audio: np.ndarray | None = None, text: str | None = None) -> Request:
-        options = self.options
-        return Request(
-            audio=audio,
-            text=text,
-            system_prompt=options.system_prompt,
-            history=self.memory.turns(self._clock()),
-            sampling=options.sampling,
-            max_tokens=options.max_tokens,
-            max_seconds=options.max_seconds,
-            max_sentences=options.max_sentences,
-        )
+    def _request(
+        self,
+        audio: np.ndarray | None = None,
+        text: str | None = None,
+        options: SessionOptions | None = None,
+        until: Message | None = None,
+    ) -> Request:
+        options = options or self.options
+        history = self.memory.turns(self._clock(), until)
+        return make_request(options, history, self.memory.notes(), audio=audio, text=text)
 
     def _ask(self, request: Request, speculative: bool) -> list[Output]:
         self._generation_count += 1
@@ -330,11 +443,19 @@ class Session:
             if question.typed or not event.text.strip():
                 return []
             question.text = event.text.strip()
+            if question.message is not None:
+                question.message.text, question.message.audio = question.text, None
             return [QuestionHeard(question.turn_id, question.text)]
         if isinstance(event, Done):
             return self._on_done(question, generation, event)
         outputs: list[Output] = []
         answer = generation.answer or self._begin_answer(question, generation, outputs)
+        return outputs + self._on_piece(question, generation, answer, event)
+
+    def _on_piece(
+        self, question: _Question, generation: _Generation, answer: Answer, event: TextDelta | AudioChunk
+    ) -> list[Output]:
+        outputs: list[Output] = []
         if isinstance(event, TextDelta):
             if event.text:
                 if generation.first_text_ms is None:
@@ -351,7 +472,7 @@ class Session:
     def _begin_answer(self, question: _Question, generation: _Generation, outputs: list[Output]) -> Answer:
         self._response_count += 1
         answer = generation.answer = Answer(self._response_count)
-        self.memory.add(question.text or "", answer)
+        self._remember(question, answer)
         self._playing = (question, answer)
         self._state = State.SPEAKING
         outputs.append(ResponseStarted(answer.response_id, question.turn_id))
@@ -360,12 +481,14 @@ class Session:
     def _on_done(self, question: _Question, generation: _Generation, event: Done) -> list[Output]:
         outputs: list[Output] = []
         if event.reason == "no_speech":
+            if question.message is not None:
+                question.message.text, question.message.audio = "", None
             self._listen()
             return [QuestionHeard(question.turn_id, "", no_speech=True)]
         answer = generation.answer or self._begin_answer(question, generation, outputs)
         answer.complete = True
         outputs.append(AnswerTextDone(answer.response_id, answer.text))
-        outputs.append(self._response_done(question, generation, answer, event.reason, event.stages))
+        outputs.append(self._response_done(question, generation, answer, event.reason, event))
         self._generation = None
         self._question = None
         return outputs
@@ -373,21 +496,30 @@ class Session:
     def _on_failure(self, generation: _Generation, error: OmniError) -> list[Output]:
         question, answer = self._question, generation.answer
         assert question is not None, "an answer without a question"
-        message = str(error) or "the answer could not be made; ask again"
-        if isinstance(error, EngineFull):
-            message = "every place for an answer is taken; ask again in a few seconds"
-        outputs: list[Output] = [
-            Problem(error.code, message, turn_id=question.turn_id, response_id=answer.response_id if answer else None)
-        ]
         if answer is None:
             if question.text:
-                self.memory.add(question.text, None)
+                self._remember(question)
             self._listen()
         else:
-            answer.complete = True
-            outputs.append(self._response_done(question, generation, answer, "error"))
             self._generation = self._question = None
-        return outputs
+        return self._failed(question, generation, error)
+
+    def _failed(self, question: _Question, generation: _Generation, error: OmniError) -> list[Output]:
+        answer = generation.answer
+        response_id = answer.response_id if answer else None
+        problem = Problem(error.code, _told(error), turn_id=question.turn_id, response_id=response_id)
+        if answer is None:
+            return [problem]
+        answer.complete = True
+        return [problem, self._response_done(question, generation, answer, "error")]
+
+    def _remember(self, question: _Question, answer: Answer | None = None) -> None:
+        if question.message is None and not question.asked:
+            key = self.memory.turn_key(question.turn_id)
+            question.message = Message(key, "user", question.text or "")
+            self.memory.append(question.message)
+        if answer is not None:
+            self.memory.append(Message(self.memory.answer_key(answer.response_id), "assistant", answer=answer))
 
     def _response_done(
         self,
@@ -395,7 +527,7 @@ class Session:
         generation: _Generation,
         answer: Answer,
         reason: ResponseReason,
-        stages: Mapping[Stage, float] | None = None,
+        made: Done | None = None,
     ) -> ResponseDone:
         seconds = answer.sent_ms / 1000
         took = (generation.finished_at or self._clock()) - generation.started_at
@@ -409,8 +541,104 @@ class Session:
             generation.first_text_ms,
             generation.first_audio_ms,
             round(took / seconds, 3) if seconds and reason in ("stop", "length") else None,
-            {stage: round(1000 * took, 1) for stage, took in stages.items()} if stages else None,
+            {stage: round(1000 * took, 1) for stage, took in made.stages.items()} if made and made.stages else None,
+            Usage(made.prompt_tokens, made.cached_tokens, made.text_tokens, made.audio_tokens) if made else None,
         )
+
+    # turns that are answered when the client asks
+
+    def _keep_uncommitted(self) -> list[Output]:
+        """Hold what was sent since the last commit, as much as the ears can take."""
+        longest = ms_to_samples(self.options.rules.max_turn_ms)
+        self._audio.drop_before(self._uncommitted_from)
+        if len(self._audio) <= longest:
+            return []
+        self._audio.drop_before(self._audio.end - longest)
+        self._uncommitted_from = self._audio.end - longest
+        told, self._full = self._full, True
+        seconds = self.options.rules.max_turn_ms / 1000
+        message = f"only the last {seconds:g} s are kept of what is not committed; commit or clear more often"
+        return [] if told else [Problem("audio_buffer_full", message)]
+
+    def _take_uncommitted(self) -> list[Output]:
+        begin, self._uncommitted_from, self._full = self._uncommitted_from, self._audio.end, False
+        if self._audio.end - begin < ms_to_samples(_SHORTEST_COMMIT_MS):
+            held_ms = samples_to_ms(self._audio.end - begin)
+            return [Problem("no_audio", f"{held_ms} ms of sound to commit; send at least {_SHORTEST_COMMIT_MS} ms")]
+        return self._take_sound(self._next_turn(), self._audio.slice(begin, self._audio.end))
+
+    def _end_open_turn(self, question: _Question) -> list[Output]:
+        """The client asks for the answer now: the turn that is being spoken ends here."""
+        outputs = self._cancel()
+        for signal in self._detector.flush():
+            if isinstance(signal, SpeechEnded):
+                question.end = signal.at_sample
+        stopped = SpeechStopped(question.turn_id, samples_to_ms(question.end), "commit")
+        self._listen()
+        return [*outputs, stopped, *self._take(question)]
+
+    def _take(self, question: _Question) -> list[Output]:
+        """A turn that was found becomes a message, and is heard."""
+        sound = self._spoken(question, question.end).audio
+        assert sound is not None
+        return self._take_sound(question.turn_id, sound)
+
+    def _take_sound(self, turn_id: int, sound: np.ndarray) -> list[Output]:
+        message = Message(self.memory.turn_key(turn_id), "user", audio=sound)
+        self.memory.append(message)
+        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self._hear(turn_id, message)]
+
+    def hear(self, message: Message) -> list[Output]:
+        """Find out what a message says that came as sound."""
+        return self._hear(self._next_turn(), message)
+
+    def _hear(self, turn_id: int, message: Message) -> list[Output]:
+        self._generation_count += 1
+        self._hearings[self._generation_count] = (turn_id, message)
+        return [StartGeneration(self._generation_count, Request(audio=message.audio, task=Task.A1T1), False)]
+
+    def _stop_hearing(self, message: Message) -> list[Output]:
+        """Whoever answers it hears it as well."""
+        outputs: list[Output] = []
+        for generation_id, (_, heard) in list(self._hearings.items()):
+            if heard is message:
+                del self._hearings[generation_id]
+                outputs.append(CancelGeneration(generation_id, False))
+        return outputs
+
+    def _on_hearing(self, generation_id: int, event: Event) -> list[Output]:
+        if not isinstance(event, Done):
+            return []
+        turn_id, message = self._hearings.pop(generation_id)
+        message.text, message.audio = event.text.strip(), None
+        return [QuestionHeard(turn_id, message.text, no_speech=not message.text)]
+
+    def _on_overheard(self, question: _Question, signal: TurnSignal) -> list[Output]:
+        if not isinstance(signal, SpeechEnded):
+            return []
+        self._overheard, question.end = None, signal.at_sample
+        return [
+            SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), signal.reason),
+            *self._take(question),
+        ]
+
+    def _on_aside(self, generation_id: int, event: Event) -> list[Output]:
+        question, generation = self._asides[generation_id]
+        if isinstance(event, Heard):
+            return []
+        outputs: list[Output] = []
+        answer = generation.answer
+        if answer is None:
+            self._response_count += 1
+            answer = generation.answer = Answer(self._response_count)
+            outputs.append(ResponseStarted(answer.response_id, question.turn_id))
+        if isinstance(event, Done):
+            del self._asides[generation_id]
+            answer.complete = True
+            reason: ResponseReason = "length" if event.reason == "length" else "stop"
+            outputs.append(AnswerTextDone(answer.response_id, answer.text))
+            return [*outputs, self._response_done(question, generation, answer, reason, event)]
+        return outputs + self._on_piece(question, generation, answer, event)
 
     # endings
 
@@ -429,7 +657,7 @@ class Session:
                 outputs.append(self._response_done(question, generation, answer, "interrupted"))
         elif self._state is State.THINKING and question:
             if question.text:
-                self.memory.add(question.text, None)
+                self._remember(question)
             outputs.append(Interrupted(None, question.turn_id, reason, "", 0))
         cancel = self._cancel()
         self._listen()
@@ -455,3 +683,34 @@ class Session:
     def _next_turn(self) -> int:
         self._turn_count += 1
         return self._turn_count
+
+
+def make_request(
+    options: SessionOptions,
+    history: tuple[Turn, ...] = (),
+    notes: Sequence[str] = (),
+    audio: np.ndarray | None = None,
+    text: str | None = None,
+) -> Request:
+    """A question as these options want it answered. `notes` are further instructions."""
+    prompt = options.system_prompt
+    if notes:
+        prompt = "\n".join([*([prompt] if prompt else []), *notes])
+    task = None if options.speak else (Task.T1T2 if audio is None else Task.A1T2)
+    return Request(
+        audio=audio,
+        text=text,
+        task=task,
+        system_prompt=prompt,
+        history=history,
+        sampling=options.sampling,
+        max_tokens=options.max_tokens,
+        max_seconds=options.max_seconds,
+        max_sentences=options.max_sentences,
+    )
+
+
+def _told(error: OmniError) -> str:
+    if isinstance(error, EngineFull):
+        return "every place for an answer is taken; ask again in a few seconds"
+    return str(error) or "the answer could not be made; ask again"

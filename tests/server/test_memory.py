@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.request import AudioChunk, Turn
-from server.memory import Answer, Memory, whole_words
+from server.memory import Answer, Memory, Message, whole_words
 
 TEXT = "The capital of France is Paris."
 
@@ -59,7 +59,8 @@ def test_a_report_is_believed_only_as_far_as_sound_was_sent_and_never_goes_back(
 def test_a_late_report_corrects_the_memory() -> None:
     memory = Memory()
     made = answer()
-    memory.add("what is the capital of France", made)
+    memory.append(Message("question", "user", "what is the capital of France"))
+    memory.append(Message("answer", "assistant", answer=made))
     made.report(250)
     made.interrupted_at = 11.0
     assert memory.turns(11.0) == (Turn("what is the capital of France", "The"),)
@@ -80,12 +81,49 @@ def test_playing_lasts_until_it_is_played() -> None:
 def test_the_oldest_turns_are_dropped_and_given_ones_replace_all() -> None:
     memory = Memory(max_turns=3)
     for number in range(5):
-        memory.add(str(number), None)
+        memory.append(Message(str(number), "user", str(number)))
     assert [turn.user for turn in memory.turns(0.0)] == ["2", "3", "4"]
     memory.replace((Turn("a", "b"), Turn("c", "d")))
-    memory.add("5", None)
-    memory.add("6", None)
+    memory.append(Message("5", "user", "5"))
+    memory.append(Message("6", "user", "6"))
     assert [turn.user for turn in memory.turns(0.0)] == ["c", "5", "6"]
+
+
+def test_messages_of_all_roles_are_told_as_turns_and_notes() -> None:
+    memory = Memory()
+    for key, role, text in [
+        ("a", "assistant", "Hello."),
+        ("b", "user", "One?"),
+        ("c", "system", "Be brief."),
+        ("d", "user", "And two?"),
+        ("e", "assistant", "Yes."),
+        ("f", "user", None),
+        ("g", "user", "Three?"),
+    ]:
+        memory.append(Message(key, role, text))  # type: ignore[arg-type]
+    said = (Turn("", "Hello."), Turn("One?", ""), Turn("And two?", "Yes."))
+    question = memory.unanswered()
+    assert question is not None
+    assert question.key == "g"
+    assert memory.turns(0.0, until=question) == said
+    assert memory.turns(0.0) == (*said, Turn("Three?", ""))
+    assert memory.notes() == ["Be brief."]
+
+
+def test_messages_are_put_anywhere_and_taken_away() -> None:
+    memory = Memory()
+    first, second, third = (Message(key, "user", key) for key in "abc")
+    memory.append(first)
+    memory.append(third)
+    memory.insert(second, after=first)
+    assert [message.key for message in memory] == ["a", "b", "c"]
+    assert memory.before(second) is first
+    assert memory.before(None) is third
+    memory.remove(first)
+    memory.insert(first, after=None)
+    assert [message.key for message in memory] == ["a", "b", "c"]
+    assert memory.find("b") is second
+    assert memory.find("x") is None
 
 
 @pytest.mark.parametrize(

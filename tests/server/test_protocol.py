@@ -90,6 +90,7 @@ async def test_text_is_answered_in_text_and_sound() -> None:
             assert 0 <= end.pop(figure) < 20_000
         assert end.pop("real_time_factor") > 0
         assert end.pop("stages_ms") == {"waiting": 0.0, "reading": 20.4, "writing": 200.0, "decoding": 5.0}
+        assert end.pop("usage") == {"prompt": 0, "cached": 0, "text": 11, "audio": 7 * 44}
         assert end == {
             "type": "response_done",
             "response_id": 1,
