@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import soxr
 
+from server import g711
+from server.events import ANSWER_SAMPLE_RATE
 from server.turns import SAMPLE_RATE
 
 
-class MicrophoneDecoder:
-    """PCM16 little-endian mono at any rate, in pieces of any length → float32 at 16 kHz, as one stream.
+Encoding = Literal["pcm16", "mulaw", "alaw"]
 
-    Half a sample at the end of a piece is kept for the next; the resampler (soxr) keeps its state, so pieces join as
-    if the whole had been converted at once. At other rates than 16 kHz its filter holds back 20–70 ms.
+
+class MicrophoneDecoder:
+    """Mono sound at any rate, in pieces of any length → float32 at 16 kHz, as one stream.
+
+    PCM16 is little-endian; half a sample at the end of a piece is kept for the next. The resampler (soxr) keeps its
+    state, so pieces join as if the whole had been converted at once. At other rates than 16 kHz its filter holds back
+    20–70 ms.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+    def __init__(self, sample_rate: int, encoding: Encoding = "pcm16") -> None:
+        self.sample_rate, self.encoding = sample_rate, encoding
         self._half = b""
         self._resampler: soxr.ResampleStream | None = None
         if sample_rate != SAMPLE_RATE:
@@ -24,10 +32,7 @@ class MicrophoneDecoder:
 
     def decode(self, data: bytes) -> np.ndarray:
         """Bytes → (n,) float32 within [-1, 1]."""
-        data = self._half + data
-        whole = len(data) - len(data) % 2
-        self._half = data[whole:]
-        samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768
+        samples = self._samples(data)
         if self._resampler is None or not len(samples):
             return samples
         resampled: np.ndarray = self._resampler.resample_chunk(samples)
@@ -35,7 +40,31 @@ class MicrophoneDecoder:
 
     def seconds(self, data: bytes) -> float:
         """How much sound these bytes are."""
-        return len(data) / 2 / self.sample_rate
+        return len(data) / (2 if self.encoding == "pcm16" else 1) / self.sample_rate
+
+    def _samples(self, data: bytes) -> np.ndarray:
+        if self.encoding != "pcm16":
+            return g711.decode(data, self.encoding)
+        data = self._half + data
+        whole = len(data) - len(data) % 2
+        self._half = data[whole:]
+        return np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768
+
+
+class AnswerEncoder:
+    """An answer's sound, 24 kHz float32 in pieces → bytes: PCM16 at 24 kHz, or G.711 at 8 kHz."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._resampler: soxr.ResampleStream | None = None
+        if encoding != "pcm16":
+            self._resampler = soxr.ResampleStream(ANSWER_SAMPLE_RATE, g711.SAMPLE_RATE, 1, "float32", quality="HQ")
+
+    def encode(self, samples: np.ndarray, last: bool = False) -> bytes:
+        """(n,) float32 → bytes; `last` gives what the resampler still holds."""
+        if self._encoding == "pcm16" or self._resampler is None:
+            return to_pcm16(samples)
+        return g711.encode(self._resampler.resample_chunk(samples.astype(np.float32), last), self._encoding)
 
 
 def to_pcm16(samples: np.ndarray) -> bytes:

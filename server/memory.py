@@ -114,7 +114,7 @@ class Memory:
 
     def __init__(self, max_turns: int = 64) -> None:
         self._max_turns = max_turns
-        self._prefix = secrets.token_hex(4)
+        self._prefix = f"item_{secrets.token_hex(4)}"
         self._messages: list[Message] = []
 
     def __iter__(self) -> Iterator[Message]:

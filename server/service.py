@@ -13,6 +13,7 @@ import structlog
 from model.process_memory import settle
 from model.request import InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
+from server.auth import Keys
 from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
@@ -42,6 +43,7 @@ class Service:
         self.settings = settings
         self.generator = generator
         self.metrics = Metrics()
+        self.keys = Keys(settings.keys)
         self.log = structlog.get_logger("server")
         self.failure: BaseException | None = None
         """Why the model could not be started; the process should end then."""

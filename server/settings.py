@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     allowed_origins: str = Field(
         "", description="origins of other sites whose pages may connect, comma separated; * allows all"
     )
+    api_keys: str = Field(
+        "", repr=False, description="keys of which clients must send one, comma separated; none: everybody may connect"
+    )
     static_dir: Path = Field(_STATIC, description="folder of the page")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -93,3 +96,8 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """`allowed_origins`, split; without trailing slashes."""
         return tuple(part.strip().rstrip("/") for part in self.allowed_origins.split(",") if part.strip())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """`api_keys`, split."""
+        return tuple(part.strip() for part in self.api_keys.split(",") if part.strip())
