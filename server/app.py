@@ -13,7 +13,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.generator import Generator
+from server.protocols.client_secrets import client_secrets_router
 from server.protocols.native import native_router
+from server.protocols.realtime import realtime_router
 from server.service import MakeDetector, Service
 from server.settings import Settings
 from server.turns import Endpointer
@@ -100,6 +102,8 @@ def create_app(
         return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     app.include_router(native_router(service))
+    app.include_router(client_secrets_router(service))
+    app.include_router(realtime_router(service))
 
     @app.websocket("/{path:path}")
     async def elsewhere(websocket: WebSocket) -> None:

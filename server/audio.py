@@ -11,7 +11,6 @@ from server import g711
 from server.events import ANSWER_SAMPLE_RATE
 from server.turns import SAMPLE_RATE
 
-
 Encoding = Literal["pcm16", "mulaw", "alaw"]
 
 
@@ -30,12 +29,12 @@ class MicrophoneDecoder:
         if sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", quality="HQ")
 
-    def decode(self, data: bytes) -> np.ndarray:
-        """Bytes → (n,) float32 within [-1, 1]."""
+    def decode(self, data: bytes, last: bool = False) -> np.ndarray:
+        """Bytes → (n,) float32 within [-1, 1]; `last` gives what the resampler still holds."""
         samples = self._samples(data)
-        if self._resampler is None or not len(samples):
+        if self._resampler is None or not (len(samples) or last):
             return samples
-        resampled: np.ndarray = self._resampler.resample_chunk(samples)
+        resampled: np.ndarray = self._resampler.resample_chunk(samples, last)
         return resampled.clip(-1, 1)
 
     def seconds(self, data: bytes) -> float:

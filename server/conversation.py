@@ -93,9 +93,9 @@ class Conversation:
         """Drop what was said but is no turn yet."""
         await self._do(self.session.clear_audio())
 
-    async def respond(self, label: str, options: SessionOptions | None = None) -> None:
-        """Answer what stands last in the conversation; see `Session.respond`."""
-        await self._do(self.session.respond(label, options))
+    async def respond(self, label: str, options: SessionOptions | None = None, request: Request | None = None) -> None:
+        """Answer what stands last in the conversation, or a request instead; see `Session.respond`."""
+        await self._do(self.session.respond(label, options, request))
 
     async def respond_aside(self, label: str, request: Request) -> None:
         """Answer beside the conversation."""

@@ -73,6 +73,8 @@ class AnswerPromised:
 
     turn_id: int
     label: str
+    hears: int | None = None
+    """The spoken turn that is heard for it."""
 
 
 @dataclass(frozen=True)

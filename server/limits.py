@@ -12,18 +12,23 @@ class TokenBucket:
     """
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._burst = burst
+        self.rate = rate
+        self.burst = burst
         self._clock = clock
         self._level = burst
         self._at = clock()
 
     def take(self, units: float) -> bool:
         """Take them if they are there; otherwise nothing is taken."""
-        now = self._clock()
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
-        if units > self._level:
+        if units > self.level:
             return False
         self._level -= units
         return True
+
+    @property
+    def level(self) -> float:
+        """What is there now."""
+        now = self._clock()
+        self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+        self._at = now
+        return self._level

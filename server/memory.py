@@ -103,6 +103,17 @@ class Message:
     """(n,) float32, 16 kHz: what is still to be heard of it."""
     answer: Answer | None = None
     """An answer that the model made here."""
+    turn_id: int | None = None
+    """The number of a spoken turn."""
+    spoken: bool = False
+    """It came as sound, whether it has been heard or not."""
+
+    def __post_init__(self) -> None:
+        self.spoken = self.spoken or self.audio is not None
+
+    def heard(self, text: str) -> None:
+        """It is known now; its sound is no longer needed."""
+        self.text, self.audio = text, None
 
     def said(self, now: float) -> str:
         """What counts as said; empty while it is not known."""

@@ -56,7 +56,7 @@ from server.turns import (
 _SHUTTING_DOWN = "the server is shutting down and takes no new questions; connect again in a few seconds"
 
 
-_SHORTEST_COMMIT_MS = 100
+SHORTEST_COMMIT_MS = 100
 
 
 class State(Enum):
@@ -103,6 +103,8 @@ class _Question:
     """Seconds of the clock."""
     message: Message | None = None
     """Where it is remembered, once it is."""
+    hears: int | None = None
+    """The number of the turn that is heard for it, where that is another."""
     asked: bool = False
     """The client asked for this answer: what it answers stands in the conversation already, or is nothing at all."""
 
@@ -150,8 +152,8 @@ class Session:
         self._uncommitted_from = 0
         """Where the sound begins that a client's commit takes; counted where the server finds no turns."""
         self._full = False
-        self._hearings: dict[int, tuple[int, Message]] = {}
-        """Turns that are only heard, by generation: their numbers and messages."""
+        self._hearings: dict[int, Message] = {}
+        """Messages that are only heard, by generation."""
         self._asides: dict[int, tuple[_Question, _Generation]] = {}
         """Answers beside the conversation, by generation."""
         self._turn_count = self._response_count = self._generation_count = 0
@@ -175,6 +177,14 @@ class Session:
     def turn_open(self) -> bool:
         """Somebody is in the middle of a turn."""
         return self._state is State.HEARING
+
+    @property
+    def uncommitted_ms(self) -> int:
+        """How much was said that `commit` would take."""
+        if not self.options.find_turns:
+            return samples_to_ms(self._audio.end - self._uncommitted_from)
+        open_ = self._question if self._state is State.HEARING else None
+        return samples_to_ms(self._audio.end - open_.begin) if open_ else 0
 
     @property
     def held_samples(self) -> int:
@@ -211,7 +221,7 @@ class Session:
             return [Problem("shutting_down", _SHUTTING_DOWN)]
         outputs = self._clear("text")
         self._detector.reset()
-        self._question = _Question(self._next_turn(), text=text, typed=True, confirmed_at=self._clock())
+        self._question = _Question(self.next_turn(), text=text, typed=True, confirmed_at=self._clock())
         return outputs + self._ask(self._request(text=text), speculative=False)
 
     def commit(self) -> list[Output]:
@@ -222,7 +232,7 @@ class Session:
         signals = self._detector.flush()
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         if not signals and self._state is State.LISTENING:
-            return [QuestionHeard(self._next_turn(), "", no_speech=True)]
+            return [QuestionHeard(self.next_turn(), "", no_speech=True)]
         return outputs
 
     def interrupt(self, played_ms: float | None = None, reason: InterruptReason = "interrupt") -> list[Output]:
@@ -243,10 +253,13 @@ class Session:
         self._listen()
         return cancel
 
-    def respond(self, label: str, options: SessionOptions | None = None) -> list[Output]:
+    def respond(
+        self, label: str, options: SessionOptions | None = None, request: Request | None = None
+    ) -> list[Output]:
         """Answer what stands last in the conversation; where that is no question, the assistant speaks first.
 
-        An open turn ends and is what is answered. `options` are for this answer alone.
+        An open turn ends and is what is answered. `options` are for this answer alone; a `request` is answered instead
+        of the conversation.
         """
         self._settle()
         if self._draining:
@@ -257,25 +270,22 @@ class Session:
         if self._state is State.HEARING and self._question is not None:
             outputs = self._end_open_turn(self._question)
         self._listen()
-        message, options = self.memory.unanswered(), options or self.options
-        question = _Question(self._next_turn(), message=message, asked=True, confirmed_at=self._clock())
-        if message is None:
-            request = self._request(text="", options=options)
-        elif message.text is None:
-            outputs += self._stop_hearing(message)
-            request = self._request(audio=message.audio, options=options, until=message)
-        else:
-            question.text = message.text
-            request = self._request(text=message.text, options=options, until=message)
-        self._question = question
-        return [*outputs, AnswerPromised(question.turn_id, label), *self._ask(request, speculative=False)]
+        question = self._question = _Question(self.next_turn(), asked=True, confirmed_at=self._clock())
+        if request is None:
+            request = request_of(self.memory, options or self.options, self._clock())
+            question.message, question.text = self.memory.unanswered(), request.text
+            if question.message is not None and request.audio is not None:
+                outputs += self._stop_hearing(question.message)
+                question.hears = question.message.turn_id
+        promised = AnswerPromised(question.turn_id, label, question.hears)
+        return [*outputs, promised, *self._ask(request, speculative=False)]
 
     def respond_aside(self, label: str, request: Request) -> list[Output]:
         """Answer beside the conversation: nothing is interrupted by it or remembered of it."""
         if self._draining:
             return [Problem("shutting_down", _SHUTTING_DOWN)]
         self._generation_count += 1
-        question = _Question(self._next_turn(), asked=True, confirmed_at=self._clock())
+        question = _Question(self.next_turn(), asked=True, confirmed_at=self._clock())
         generation = _Generation(self._generation_count, self._clock(), speculative=False)
         self._asides[generation.generation_id] = (question, generation)
         start = StartGeneration(generation.generation_id, request, speculative=False)
@@ -295,6 +305,11 @@ class Session:
         answer = self.memory.answer(response_id)
         if answer:
             answer.report(played_ms)
+
+    def truncate(self, answer: Answer, played_ms: float) -> None:
+        """The client played an answer so far and threw the rest away."""
+        answer.truncate(played_ms, self._clock())
+        self._settle()
 
     def stop(self) -> list[Output]:
         """The conversation is over."""
@@ -326,7 +341,7 @@ class Session:
     def generation_failed(self, generation_id: int, error: OmniError) -> list[Output]:
         """The generator gave up. A speculative one is tried again when the turn is confirmed."""
         if hearing := self._hearings.pop(generation_id, None):
-            return [Problem(error.code, _told(error), turn_id=hearing[0])]
+            return [Problem(error.code, _told(error), turn_id=hearing.turn_id)]
         if aside := self._asides.pop(generation_id, None):
             return self._failed(*aside, error)
         generation = self._generation
@@ -355,7 +370,7 @@ class Session:
     def _on_speech(self, at_sample: int) -> list[Output]:
         question = self._question
         if not self.options.interruptible and self._state in (State.THINKING, State.SPEAKING):
-            self._overheard = _Question(self._next_turn(), begin=at_sample)
+            self._overheard = _Question(self.next_turn(), begin=at_sample)
             return [SpeechStarted(self._overheard.turn_id, samples_to_ms(at_sample))]
         if self._state is State.THINKING and question and question.may_go_on and self._fits(question, at_sample):
             outputs = self._cancel()  # nothing was answered yet: the same turn goes on
@@ -363,7 +378,7 @@ class Session:
             resumed = True
         else:
             outputs = self._clear("speech")
-            question = self._question = _Question(self._next_turn(), begin=at_sample)
+            question = self._question = _Question(self.next_turn(), begin=at_sample)
             resumed = False
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
@@ -418,16 +433,9 @@ class Session:
 
     # the answer
 
-    def _request(
-        self,
-        audio: np.ndarray | None = None,
-        text: str | None = None,
-        options: SessionOptions | None = None,
-        until: Message | None = None,
-    ) -> Request:
-        options = options or self.options
-        history = self.memory.turns(self._clock(), until)
-        return make_request(options, history, self.memory.notes(), audio=audio, text=text)
+    def _request(self, audio: np.ndarray | None = None, text: str | None = None) -> Request:
+        history = self.memory.turns(self._clock())
+        return make_request(self.options, history, self.memory.notes(), audio=audio, text=text)
 
     def _ask(self, request: Request, speculative: bool) -> list[Output]:
         self._generation_count += 1
@@ -444,8 +452,8 @@ class Session:
                 return []
             question.text = event.text.strip()
             if question.message is not None:
-                question.message.text, question.message.audio = question.text, None
-            return [QuestionHeard(question.turn_id, question.text)]
+                question.message.heard(question.text)
+            return [QuestionHeard(question.hears or question.turn_id, question.text)]
         if isinstance(event, Done):
             return self._on_done(question, generation, event)
         outputs: list[Output] = []
@@ -482,9 +490,9 @@ class Session:
         outputs: list[Output] = []
         if event.reason == "no_speech":
             if question.message is not None:
-                question.message.text, question.message.audio = "", None
+                question.message.heard("")
             self._listen()
-            return [QuestionHeard(question.turn_id, "", no_speech=True)]
+            return [QuestionHeard(question.hears or question.turn_id, "", no_speech=True)]
         answer = generation.answer or self._begin_answer(question, generation, outputs)
         answer.complete = True
         outputs.append(AnswerTextDone(answer.response_id, answer.text))
@@ -516,7 +524,7 @@ class Session:
     def _remember(self, question: _Question, answer: Answer | None = None) -> None:
         if question.message is None and not question.asked:
             key = self.memory.turn_key(question.turn_id)
-            question.message = Message(key, "user", question.text or "")
+            question.message = Message(key, "user", question.text or "", spoken=not question.typed)
             self.memory.append(question.message)
         if answer is not None:
             self.memory.append(Message(self.memory.answer_key(answer.response_id), "assistant", answer=answer))
@@ -562,10 +570,10 @@ class Session:
 
     def _take_uncommitted(self) -> list[Output]:
         begin, self._uncommitted_from, self._full = self._uncommitted_from, self._audio.end, False
-        if self._audio.end - begin < ms_to_samples(_SHORTEST_COMMIT_MS):
+        if self._audio.end - begin < ms_to_samples(SHORTEST_COMMIT_MS):
             held_ms = samples_to_ms(self._audio.end - begin)
-            return [Problem("no_audio", f"{held_ms} ms of sound to commit; send at least {_SHORTEST_COMMIT_MS} ms")]
-        return self._take_sound(self._next_turn(), self._audio.slice(begin, self._audio.end))
+            return [Problem("no_audio", f"{held_ms} ms of sound to commit; send at least {SHORTEST_COMMIT_MS} ms")]
+        return self._take_sound(self.next_turn(), self._audio.slice(begin, self._audio.end))
 
     def _end_open_turn(self, question: _Question) -> list[Output]:
         """The client asks for the answer now: the turn that is being spoken ends here."""
@@ -584,23 +592,20 @@ class Session:
         return self._take_sound(question.turn_id, sound)
 
     def _take_sound(self, turn_id: int, sound: np.ndarray) -> list[Output]:
-        message = Message(self.memory.turn_key(turn_id), "user", audio=sound)
+        message = Message(self.memory.turn_key(turn_id), "user", audio=sound, turn_id=turn_id)
         self.memory.append(message)
-        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self._hear(turn_id, message)]
+        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self.hear(message)]
 
     def hear(self, message: Message) -> list[Output]:
-        """Find out what a message says that came as sound."""
-        return self._hear(self._next_turn(), message)
-
-    def _hear(self, turn_id: int, message: Message) -> list[Output]:
+        """Find out what a message says that came as sound; it has a turn's number."""
         self._generation_count += 1
-        self._hearings[self._generation_count] = (turn_id, message)
+        self._hearings[self._generation_count] = message
         return [StartGeneration(self._generation_count, Request(audio=message.audio, task=Task.A1T1), False)]
 
     def _stop_hearing(self, message: Message) -> list[Output]:
         """Whoever answers it hears it as well."""
         outputs: list[Output] = []
-        for generation_id, (_, heard) in list(self._hearings.items()):
+        for generation_id, heard in list(self._hearings.items()):
             if heard is message:
                 del self._hearings[generation_id]
                 outputs.append(CancelGeneration(generation_id, False))
@@ -609,9 +614,10 @@ class Session:
     def _on_hearing(self, generation_id: int, event: Event) -> list[Output]:
         if not isinstance(event, Done):
             return []
-        turn_id, message = self._hearings.pop(generation_id)
-        message.text, message.audio = event.text.strip(), None
-        return [QuestionHeard(turn_id, message.text, no_speech=not message.text)]
+        message, text = self._hearings.pop(generation_id), event.text.strip()
+        message.heard(text)
+        assert message.turn_id is not None
+        return [QuestionHeard(message.turn_id, text, no_speech=not text)]
 
     def _on_overheard(self, question: _Question, signal: TurnSignal) -> list[Output]:
         if not isinstance(signal, SpeechEnded):
@@ -680,7 +686,8 @@ class Session:
     def _since(self, question: _Question) -> int:
         return round((self._clock() - question.confirmed_at) * 1000)
 
-    def _next_turn(self) -> int:
+    def next_turn(self) -> int:
+        """A number that no other turn has."""
         self._turn_count += 1
         return self._turn_count
 
@@ -708,6 +715,15 @@ def make_request(
         max_seconds=options.max_seconds,
         max_sentences=options.max_sentences,
     )
+
+
+def request_of(memory: Memory, options: SessionOptions, now: float) -> Request:
+    """What these messages ask for: an answer to the last question, or that the assistant speaks first."""
+    question = memory.unanswered()
+    history, notes = memory.turns(now, question), memory.notes()
+    if question is None:
+        return make_request(options, history, notes, text="")
+    return make_request(options, history, notes, audio=question.audio, text=question.text)
 
 
 def _told(error: OmniError) -> str:

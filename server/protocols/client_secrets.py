@@ -1,0 +1,66 @@
+"""`POST /v1/realtime/client_secrets`: short-lived keys, so that a page or a device need not know the application's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from server.auth import bearer
+from server.events import Problem
+from server.protocols.connection import BadMessage
+from server.protocols.realtime_events import error
+from server.protocols.realtime_session import RealtimeSession
+from server.service import Service
+
+
+class ExpiresAfter(BaseModel):
+    """When the key ends; a conversation that has begun goes on."""
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: int = Field(default=600, ge=10, le=7200)
+
+
+class Wanted(BaseModel):
+    """A key, and how conversations that it opens begin."""
+
+    expires_after: ExpiresAfter = ExpiresAfter()
+    session: dict[str, Any] = Field(default={}, description="as in `session.update` of the Realtime API")
+
+
+class Issued(BaseModel):
+    """The key and what it opens."""
+
+    value: str = Field(examples=["ek_eyJz…"])
+    expires_at: int = Field(description="seconds since 1970")
+    session: dict[str, Any]
+
+
+def client_secrets_router(service: Service) -> APIRouter:
+    """The route of `/v1/realtime/client_secrets`."""
+    router = APIRouter(tags=["Realtime"])
+
+    @router.post(
+        "/v1/realtime/client_secrets",
+        response_model=Issued,
+        responses={400: {"description": "the session is none"}, 401: {"description": "no good key was sent"}},
+    )
+    async def issue(request: Request, wanted: Wanted) -> Issued | JSONResponse:
+        """A key for a while. Send an API key as `Authorization: Bearer KEY` where the server wants one; a client secret
+        cannot make another. The key signs the session, it is stored nowhere: it ends by itself."""
+        key = bearer(request.headers.get("authorization"))
+        grant = service.keys.check(key)
+        if grant is None or grant.session is not None:
+            problem = Problem("invalid_api_key", "send an API key of this server as `Authorization: Bearer KEY`")
+            return JSONResponse({"error": error(problem)["error"]}, 401)
+        try:
+            session = RealtimeSession().merged(wanted.session)
+        except BadMessage as bad:
+            return JSONResponse({"error": error(bad.problem)["error"]}, 400)
+        secret = service.keys.issue(wanted.session, wanted.expires_after.seconds)
+        shown = session.render("", service.model_name, service.options().system_prompt)
+        return Issued(value=secret.value, expires_at=secret.expires_at, session=shown)
+
+    return router

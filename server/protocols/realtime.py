@@ -1,0 +1,351 @@
+"""`/v1/realtime`: the Realtime API over a WebSocket. docs/realtime.md says what of it is there.
+
+A client's event is done on the conversation, or refused with the API's error; what the conversation tells goes through
+`RealtimeEvents`. Turn-taking is the session's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
+
+from server.audio import MicrophoneDecoder
+from server.auth import Grant, bearer, origin_allowed, subprotocol_key
+from server.conversation import Conversation
+from server.events import Problem, Reply, SessionEvent
+from server.memory import Memory, Message
+from server.protocols import realtime_beta
+from server.protocols.connection import BadMessage, Connection, serve_connection
+from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
+from server.protocols.realtime_items import new_id, read_audio, read_item
+from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
+from server.service import Service
+from server.session import SHORTEST_COMMIT_MS, request_of
+
+SUBPROTOCOL = "realtime"
+_ROUNDING_MS = 50
+"""Clients count what they played in pieces."""
+_FRAMES_A_MESSAGE = 4
+"""A message holds sound as base64, so it may be so many times as long as a binary frame of `/ws`."""
+
+
+def realtime_router(service: Service) -> APIRouter:
+    """The route of `/v1/realtime`."""
+    router = APIRouter()
+
+    @router.websocket("/v1/realtime")
+    async def talk(websocket: WebSocket) -> None:
+        grant = await _admit(websocket, service)
+        if grant is None:
+            return
+        offered = websocket.scope["subprotocols"]
+        beta = websocket.headers.get(realtime_beta.HEADER) == realtime_beta.VALUE
+        beta = beta or realtime_beta.SUBPROTOCOL in offered
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        make = partial(RealtimeConnection, websocket, service, grant, beta)
+        await serve_connection(websocket, service, make, lambda problem: _frame(error(problem)))
+
+    return router
+
+
+async def _admit(websocket: WebSocket, service: Service) -> Grant | None:
+    """Who has a key may come from anywhere; where none is wanted, pages of other sites may not (as on `/ws`)."""
+    headers = websocket.headers
+    key = bearer(headers.get("authorization")) or subprotocol_key(websocket.scope["subprotocols"])
+    grant = service.keys.check(key)
+    if grant is None:
+        service.metrics.sessions_refused.labels("key").inc()
+        problem = Problem("invalid_api_key", "the key is wrong or over; send a good one as `Authorization: Bearer KEY`")
+        await websocket.send_denial_response(JSONResponse({"error": error(problem)["error"]}, 401))
+        return None
+    open_to_all = not service.keys.wanted
+    if open_to_all and not origin_allowed(headers.get("origin"), headers.get("host"), service.settings.origins):
+        service.metrics.sessions_refused.labels("origin").inc()
+        await websocket.close()  # before accept: HTTP 403
+        return None
+    return grant
+
+
+def _frame(event: Mapping[str, Any]) -> str:
+    return json.dumps({"event_id": new_id("event"), **event}, ensure_ascii=False)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Append(_Message):
+    audio: str
+
+
+class _Update(_Message):
+    session: dict[str, Any]
+
+
+class _Create(_Message):
+    item: dict[str, Any]
+    previous_item_id: str | None = None
+
+
+class _Named(_Message):
+    item_id: str
+
+
+class _Truncate(_Named):
+    content_index: int = 0
+    audio_end_ms: int = Field(ge=0)
+
+
+class _Respond(_Message):
+    response: dict[str, Any] = {}
+
+
+class _Cancel(_Message):
+    response_id: str | None = None
+
+
+class RealtimeConnection(Connection):
+    """One client of the Realtime API."""
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        service: Service,
+        grant: Grant,
+        beta: bool,
+        session_id: str,
+        conversation: Conversation,
+    ) -> None:
+        super().__init__(websocket, service, session_id, conversation)
+        self._beta = beta
+        self._session = RealtimeSession().merged(grant.session or {})
+        self._events = RealtimeEvents(self._memory, self._session, time.monotonic, self._rate_limits)
+        self._microphone = MicrophoneDecoder(24_000)
+        self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+            "session.update": self._update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+            "conversation.item.create": self._create,
+            "conversation.item.retrieve": self._retrieve,
+            "conversation.item.truncate": self._truncate,
+            "conversation.item.delete": self._delete,
+            "response.create": self._respond,
+            "response.cancel": self._cancel,
+        }
+
+    @property
+    def _memory(self) -> Memory:
+        return self.conversation.session.memory
+
+    async def run(self) -> None:
+        """Greet, then talk."""
+        if await self.wait_ready():
+            self._apply(self._session)
+            await self._tell({"type": "session.created", "session": self._shown()})
+            conversation = {"id": self._events.conversation_id, "object": "realtime.conversation"}
+            await self._tell({"type": "conversation.created", "conversation": conversation})
+        await super().run()
+
+    # server → client
+
+    def render(self, event: SessionEvent) -> Sequence[str | bytes]:
+        """One frame an event of the API."""
+        events = self._events.translate(event)
+        if self._beta:
+            events = [old for new in events if (old := realtime_beta.beta(new)) is not None]
+        return [_frame(one) for one in events]
+
+    async def _tell(self, event: Event) -> None:
+        await self.conversation.tell(Reply(event))
+
+    def _shown(self) -> Event:
+        instructions = self.service.options().system_prompt
+        return self._session.render(f"sess_{self.session_id}", self.service.model_name, instructions)
+
+    def _rate_limits(self) -> list[Event]:
+        """Of control messages: the limit that a client of this server can run into."""
+        bucket = self.messages
+        return [
+            {
+                "name": "requests",
+                "limit": round(bucket.burst),
+                "remaining": int(bucket.level),
+                "reset_seconds": round((bucket.burst - bucket.level) / bucket.rate, 3),
+            }
+        ]
+
+    # client → server
+
+    async def receive_bytes(self, data: bytes) -> None:
+        """The API has none."""
+        raise BadMessage("invalid_event", "binary frames are not part of this protocol; send JSON in text frames")
+
+    async def receive_text(self, text: str) -> bool:
+        """Do one event; errors name it by its id."""
+        event_id: str | None = None
+        try:
+            self.check_size(len(text.encode()), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
+            data = _read(text)
+            event_id = data.get("event_id") if isinstance(data.get("event_id"), str) else None
+            kind = data.get("type")
+            handler = self._handlers.get(kind) if isinstance(kind, str) else None
+            if handler is None:
+                raise BadMessage("invalid_value", _unknown(kind, self._handlers), "type")
+            if handler != self._append:
+                self.check_rate()
+            await handler(data)
+        except BadMessage as bad:
+            self.service.metrics.errors.labels(bad.problem.code).inc()
+            await self._tell(error(bad.problem, event_id))
+        return True
+
+    def _apply(self, session: RealtimeSession) -> None:
+        options = session.options(self.service.options())
+        audio_format = session.audio.input.format
+        if (audio_format.sample_rate, audio_format.encoding) != (
+            self._microphone.sample_rate,
+            self._microphone.encoding,
+        ):
+            self._microphone = MicrophoneDecoder(audio_format.sample_rate, audio_format.encoding)
+        self._session = self._events.session = session
+        self.conversation.configure(options, None)
+
+    async def _update(self, data: dict[str, Any]) -> None:
+        update = parse(_Update, data, "").session
+        self._apply(self._session.merged(realtime_beta.modern(update)))
+        await self._tell({"type": "session.updated", "session": self._shown()})
+
+    # the microphone
+
+    async def _append(self, data: dict[str, Any]) -> None:
+        audio = parse(_Append, data, "").audio
+        await self.hear(self._microphone, read_audio(audio, "audio"))
+
+    async def _commit(self, data: dict[str, Any]) -> None:
+        if (held_ms := self.conversation.session.uncommitted_ms) < SHORTEST_COMMIT_MS:
+            message = f"{held_ms} ms of sound are not committed yet; append at least {SHORTEST_COMMIT_MS} ms first"
+            raise BadMessage("input_audio_buffer_commit_empty", message)
+        await self.conversation.commit()
+
+    async def _clear(self, data: dict[str, Any]) -> None:
+        await self.conversation.clear_audio()
+        await self._tell({"type": "input_audio_buffer.cleared"})
+
+    # items
+
+    async def _create(self, data: dict[str, Any]) -> None:
+        create = parse(_Create, data, "")
+        message = read_item(create.item, self._session.audio.input.format, self._longest_s)
+        if self._memory.find(message.key):
+            raise BadMessage("item_create_duplicate_id", f"there is an item {message.key!r} already", "item.id")
+        previous = create.previous_item_id
+        if previous is None:
+            self._memory.append(message)
+        elif previous == "root":
+            self._memory.insert(message, None)
+        else:
+            after = self._find(previous, "item_create_invalid_previous_item_id", "previous_item_id")
+            self._memory.insert(message, after)
+        for event in self._events.added(message):
+            await self._tell(event)
+        if message.audio is not None:
+            message.turn_id = self.conversation.session.next_turn()
+            self._events.will_hear(message)
+            await self.conversation.hear(message)
+
+    async def _retrieve(self, data: dict[str, Any]) -> None:
+        message = self._find(parse(_Named, data, "").item_id, "item_retrieve_invalid_item_id")
+        await self._tell({"type": "conversation.item.retrieved", "item": self._events.show(message)})
+
+    async def _truncate(self, data: dict[str, Any]) -> None:
+        truncate = parse(_Truncate, data, "")
+        message = self._find(truncate.item_id, "item_truncate_invalid_item_id")
+        answer = message.answer
+        if answer is None or not answer.sent_ms:
+            raise BadMessage("invalid_value", "only an answer's sound can be truncated", "item_id")
+        if truncate.audio_end_ms > answer.sent_ms + _ROUNDING_MS:
+            text = f"the answer's sound so far is {answer.sent_ms:.0f} ms; it cannot end at {truncate.audio_end_ms} ms"
+            raise BadMessage("invalid_value", text, "audio_end_ms")
+        self.conversation.session.truncate(answer, truncate.audio_end_ms)
+        await self._tell({"type": "conversation.item.truncated", **truncate.model_dump()})
+
+    async def _delete(self, data: dict[str, Any]) -> None:
+        message = self._find(parse(_Named, data, "").item_id, "item_delete_invalid_item_id")
+        self._memory.remove(message)
+        await self._tell({"type": "conversation.item.deleted", "item_id": message.key})
+
+    def _find(self, key: str, code: str, param: str = "item_id") -> Message:
+        message = self._memory.find(key)
+        if message is None:
+            raise BadMessage(code, f"there is no item {key!r} in this conversation", param)
+        return message
+
+    @property
+    def _longest_s(self) -> float:
+        return self.service.options().rules.max_turn_ms / 1000
+
+    # responses
+
+    async def _respond(self, data: dict[str, Any]) -> None:
+        parameters = parse(ResponseParameters, realtime_beta.modern(parse(_Respond, data, "").response), "response")
+        session = parameters.session(self._session)
+        options = answer_options(session, self.service.options())
+        if parameters.conversation not in ("auto", "none", None):
+            raise BadMessage("invalid_value", 'name "auto" or "none"', "response.conversation")
+        context = self._memory if parameters.input is None else self._own_context(parameters.input)
+        request = request_of(context, options, time.monotonic())
+        aside = parameters.conversation == "none"
+        wanted = Wanted(session, parameters.metadata, aside)
+        if aside:
+            await self.conversation.respond_aside(self._events.expect(wanted), request)
+            return
+        if self.conversation.session.answering:
+            message = "an answer is being made; cancel it, or wait for its response.done"
+            raise BadMessage("conversation_already_has_active_response", message)
+        own = request if parameters.input is not None else None
+        await self.conversation.respond(self._events.expect(wanted), options, own)
+
+    def _own_context(self, items: list[Any]) -> Memory:
+        """What a response is to answer instead of the conversation: items, or references to those that are there."""
+        context = Memory()
+        for index, given in enumerate(items):
+            where = f"response.input[{index}]"
+            if isinstance(given, dict) and given.get("type") == "item_reference":
+                context.append(self._find(str(given.get("id")), "item_reference_invalid_item_id", f"{where}.id"))
+            else:
+                context.append(read_item(given, self._session.audio.input.format, self._longest_s, where))
+        return context
+
+    async def _cancel(self, data: dict[str, Any]) -> None:
+        response_id = parse(_Cancel, data, "").response_id
+        aside = self._events.aside(response_id) if response_id else None
+        if aside is not None:
+            await self.conversation.cancel_aside(aside)
+        elif self.conversation.session.answering:
+            await self.conversation.interrupt()
+        else:
+            raise BadMessage("response_cancel_not_active", "no response is in progress; there is nothing to cancel")
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        data = from_json(text, allow_inf_nan=False)
+    except ValueError as problem:
+        raise BadMessage("invalid_json", f"this is not JSON ({problem}); send one JSON object per frame") from None
+    if not isinstance(data, dict):
+        raise BadMessage("invalid_json", 'send one JSON object per frame, such as {"type": "response.create"}')
+    return data
+
+
+def _unknown(kind: object, known: Mapping[str, object]) -> str:
+    shown = f"{kind[:60]!r}" if isinstance(kind, str) else "missing or no string"
+    return f"the type is {shown}; it must be one of {', '.join(known)}"
