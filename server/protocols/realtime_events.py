@@ -107,6 +107,8 @@ class RealtimeEvents:
         self.conversation_id = new_id("conv")
         self._memory, self._clock, self._rate_limits = memory, clock, rate_limits
         self._labels: dict[str, Wanted] = {}
+        self._cut: list[Event] = []
+        """The end of a response that speech interrupted: clients want to be told of the speech first."""
         self._turns: dict[int, _Turn] = {}
         self._responses: dict[int, _Response] = {}
         """In progress, by the number of the turn that they answer."""
@@ -153,13 +155,13 @@ class RealtimeEvents:
             turn = self._turn(event.turn_id)
             if not event.resumed:
                 turn.begin_ms = event.at_ms
-            return [
-                {
-                    "type": "input_audio_buffer.speech_started",
-                    "audio_start_ms": event.at_ms,
-                    "item_id": turn.key,
-                }
-            ]
+            started = {
+                "type": "input_audio_buffer.speech_started",
+                "audio_start_ms": event.at_ms,
+                "item_id": turn.key,
+            }
+            cut, self._cut = self._cut, []
+            return [started, *cut]
         if isinstance(event, SpeechStopped):
             turn = self._turn(event.turn_id)
             turn.end_ms = event.at_ms
@@ -299,7 +301,12 @@ class RealtimeEvents:
         return self._close(response, status, reason)
 
     def _interrupted(self, event: Interrupted) -> list[Event]:
-        reason = "turn_detected" if event.reason == "speech" else "client_cancelled"
+        if event.reason == "speech":
+            self._cut += self._cancelled(event, "turn_detected")
+            return []
+        return self._cancelled(event, "client_cancelled")
+
+    def _cancelled(self, event: Interrupted, reason: str) -> list[Event]:
         if event.response_id is not None:
             response = self._answers.get(event.response_id)
             return self._close(response, "cancelled", reason) if response else []

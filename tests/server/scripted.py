@@ -6,6 +6,7 @@ python -m tests.server.scripted --port 8001     # a server that answers with a t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from model.request import AudioChunk, Done, Event, Heard, Request, TextDelta
 from model.stages import Stage
+from model.vocabulary import Task
 
 FRAME_SAMPLES = 2048
 ANSWER = "The capital of France is Paris. It is a fine city."
@@ -30,6 +32,11 @@ def tone(frames: int) -> np.ndarray:
 def answer_events(request: Request, text: str = ANSWER, frames_per_word: int = 4) -> list[Event]:
     """What an engine says: heard, then each word with its sound."""
     events: list[Event] = [Heard(HEARD)] if request.audio is not None else []
+    if request.task is Task.A1T1:
+        return [*events, TextDelta(HEARD), Done("stop", HEARD, 0.0, 0, 0)]
+    if request.task is not None and not request.task.speaks:
+        words = [TextDelta(word) for word in re.findall(r"\S+\s*", text)]
+        return [*events, *words, Done("stop", text, 0.0, len(words), 0)]
     spoken = 0
     words = text.split(" ")
     for index, word in enumerate(words):
