@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import re
 import sys
 import wave
@@ -93,7 +94,7 @@ async def converse(options: argparse.Namespace) -> int:
         settings |= {"sample_rate": 16_000, "end_silence_ms": options.silence_ms}
         devices = SoundDevices()  # before connecting: it may be missing
     try:
-        async with OmniClient(options.url, **settings) as client:
+        async with OmniClient(options.url, options.key, **settings) as client:
             async for event in talk(client, devices) if options.mic else ask_all(client, questions, options.text):
                 print(as_json(event), flush=True)
                 answer.add(event)
@@ -112,6 +113,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--text", action="append", default=[], help="a typed question; may be given several times")
     parser.add_argument("--mic", action="store_true", help="talk: microphone and loudspeaker, until Ctrl-C")
     parser.add_argument("--url", default="ws://127.0.0.1:8000/ws", help="the server (default: %(default)s)")
+    parser.add_argument(
+        "--key", default=os.environ.get("OMNI_KEY"), help="for a server that wants one (default: $OMNI_KEY)"
+    )
     parser.add_argument("--out", type=Path, metavar="ANSWER.WAV", help="write the answers' sound here, 24 kHz mono")
     parser.add_argument("--persona", help="system prompt: how to answer")
     parser.add_argument("--silence-ms", type=int, default=500, help="with --mic: pause that ends a turn (default: 500)")

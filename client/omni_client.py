@@ -111,18 +111,20 @@ _KINDS: dict[str, type[Event]] = {
 class OmniClient:
     """`ask` and `say` for one question at a time; `send` and `events` for a microphone that stays open.
 
+    `key` is for servers that want one.
     `options` are the fields of `start`: system_prompt, end_silence_ms, temperature, seed, history, …
     """
 
-    def __init__(self, url: str = "ws://127.0.0.1:8000/ws", **options: Any) -> None:
+    def __init__(self, url: str = "ws://127.0.0.1:8000/ws", key: str | None = None, **options: Any) -> None:
         self.url = url
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         # `ask` says itself where a question ends: a pause within it, up to 3 s, is no end
         self.options: dict[str, Any] = {"end_silence_ms": 3000, **options}
         self._response_id: int | None = None
         self._busy = False
 
     async def __aenter__(self) -> OmniClient:
-        self._socket = await websockets.connect(self.url)
+        self._socket = await websockets.connect(self.url, additional_headers=self._headers)
         try:
             with contextlib.suppress(OmniClientError):  # refused already: `events` tells why
                 await self._send(type="start", **self.options)

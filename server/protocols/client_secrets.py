@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from server.auth import bearer
 from server.events import Problem
+from server.protocols.admission import NO_KEY
 from server.protocols.connection import BadMessage
 from server.protocols.realtime_events import error
 from server.protocols.realtime_session import RealtimeSession
@@ -53,8 +54,7 @@ def client_secrets_router(service: Service) -> APIRouter:
         key = bearer(request.headers.get("authorization"))
         grant = service.keys.check(key)
         if grant is None or grant.session is not None:
-            problem = Problem("invalid_api_key", "send an API key of this server as `Authorization: Bearer KEY`")
-            return JSONResponse({"error": error(problem)["error"]}, 401)
+            return JSONResponse({"error": error(Problem("invalid_api_key", NO_KEY))["error"]}, 401)
         try:
             session = RealtimeSession().merged(wanted.session)
         except BadMessage as bad:

@@ -11,9 +11,9 @@ from fastapi import APIRouter, WebSocket
 from model.request import Turn
 from model.sampling import SamplingParams
 from server.audio import MicrophoneDecoder, to_pcm16
-from server.auth import origin_allowed
 from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent
+from server.protocols.admission import admit
 from server.protocols.connection import BadMessage, Connection, serve_connection
 from server.protocols.native_messages import (
     ClientMessage,
@@ -28,6 +28,8 @@ from server.protocols.native_messages import (
 )
 from server.service import Service
 
+SUBPROTOCOL = "omni"
+"""Offered by pages that send a key as a second subprotocol: a handshake must choose one."""
 _LANGUAGES = ("en", "auto")
 
 
@@ -37,12 +39,10 @@ def native_router(service: Service) -> APIRouter:
 
     @router.websocket("/ws")
     async def talk(websocket: WebSocket) -> None:
-        headers = websocket.headers
-        if not origin_allowed(headers.get("origin"), headers.get("host"), service.settings.origins):
-            service.metrics.sessions_refused.labels("origin").inc()
-            await websocket.close()  # before accept: HTTP 403
+        if await admit(websocket, service) is None:
             return
-        await websocket.accept()
+        offered = websocket.scope["subprotocols"]
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         await serve_connection(websocket, service, partial(NativeConnection, websocket, service), render)
 
     return router

@@ -13,16 +13,16 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
 from server.audio import MicrophoneDecoder
-from server.auth import Grant, bearer, origin_allowed, subprotocol_key
+from server.auth import Grant
 from server.conversation import Conversation
-from server.events import Problem, Reply, SessionEvent
+from server.events import Reply, SessionEvent
 from server.memory import Memory, Message
 from server.protocols import realtime_beta
+from server.protocols.admission import admit
 from server.protocols.connection import BadMessage, Connection, serve_connection
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
 from server.protocols.realtime_items import new_id, read_audio, read_item
@@ -43,7 +43,7 @@ def realtime_router(service: Service) -> APIRouter:
 
     @router.websocket("/v1/realtime")
     async def talk(websocket: WebSocket) -> None:
-        grant = await _admit(websocket, service)
+        grant = await admit(websocket, service)
         if grant is None:
             return
         offered = websocket.scope["subprotocols"]
@@ -54,24 +54,6 @@ def realtime_router(service: Service) -> APIRouter:
         await serve_connection(websocket, service, make, lambda problem: _frame(error(problem)))
 
     return router
-
-
-async def _admit(websocket: WebSocket, service: Service) -> Grant | None:
-    """Who has a key may come from anywhere; where none is wanted, pages of other sites may not (as on `/ws`)."""
-    headers = websocket.headers
-    key = bearer(headers.get("authorization")) or subprotocol_key(websocket.scope["subprotocols"])
-    grant = service.keys.check(key)
-    if grant is None:
-        service.metrics.sessions_refused.labels("key").inc()
-        problem = Problem("invalid_api_key", "the key is wrong or over; send a good one as `Authorization: Bearer KEY`")
-        await websocket.send_denial_response(JSONResponse({"error": error(problem)["error"]}, 401))
-        return None
-    open_to_all = not service.keys.wanted
-    if open_to_all and not origin_allowed(headers.get("origin"), headers.get("host"), service.settings.origins):
-        service.metrics.sessions_refused.labels("origin").inc()
-        await websocket.close()  # before accept: HTTP 403
-        return None
-    return grant
 
 
 def _frame(event: Mapping[str, Any]) -> str:
