@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -285,6 +286,10 @@ class RealtimeConnection(Connection):
             raise BadMessage("invalid_value", 'name "auto" or "none"', "response.conversation")
         context = self._memory if parameters.input is None else self._own_context(parameters.input)
         request = request_of(context, options, time.monotonic())
+        unasked = not request.text and request.audio is None
+        if unasked and parameters.instructions:  # a small model does what it is asked, sooner than what it is told
+            own_prompt = answer_options(self._session, self.service.options()).system_prompt
+            request = replace(request, text=parameters.instructions, system_prompt=own_prompt)
         aside = parameters.conversation == "none"
         wanted = Wanted(session, parameters.metadata, aside)
         if aside:
@@ -293,7 +298,7 @@ class RealtimeConnection(Connection):
         if self.conversation.session.answering:
             message = "an answer is being made; cancel it, or wait for its response.done"
             raise BadMessage("conversation_already_has_active_response", message)
-        own = request if parameters.input is not None else None
+        own = request if parameters.input is not None or unasked else None
         await self.conversation.respond(self._events.expect(wanted), options, own)
 
     def _own_context(self, items: list[Any]) -> Memory:

@@ -230,6 +230,21 @@ async def test_instructions_limits_and_system_items_reach_the_model() -> None:
     assert second.history[-1] == Turn("Two?", ANSWER)
 
 
+async def test_instructions_alone_are_what_is_answered() -> None:
+    generator = ScriptedGenerator()
+    async with running(generator) as server, api(server) as talk:
+        await talk.greeted()
+        await talk.update(instructions="Be kind.")
+        await talk.send("response.create", response={"instructions": "Greet the user."})
+        await talk.until("response.done")
+        first = generator.requests[-1]
+        await talk.type("Hello")
+        await talk.send("response.create")
+        await talk.until("response.done")
+    assert (first.text, first.system_prompt, first.history) == ("Greet the user.", "Be kind.", ())
+    assert generator.requests[-1].history == (Turn("", ANSWER),), "the instructions are nobody's question"
+
+
 async def test_answers_are_refused_while_one_is_made_and_can_be_cancelled() -> None:
     generator = ScriptedGenerator(step_s=0.02)
     async with running(generator) as server, api(server) as talk:
