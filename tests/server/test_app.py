@@ -51,7 +51,7 @@ async def test_health_and_ready_tell_loading_from_serving() -> None:
         assert (ready.status_code, ready.json()) == (503, {"ready": False, "model": "smol-omni"})
         assert generator.requests == []
         generator.loaded.set()
-        assert await server.service.wait_ready(10)
+        assert await server.service.wait_ready(60)
         assert (await get(f"{server.base}/ready")).status_code == 200
         assert len(generator.requests) == WARM_UPS, "ready means that it has answered and heard once"
 
