@@ -28,6 +28,7 @@ class AdaptiveFilter:
         self._path = np.zeros((PARTITIONS, BINS), np.complex64)
         self._variance = np.empty((PARTITIONS, BINS), np.float32)
         self._near = np.zeros(BINS, np.float32)
+        self._turn = 0
         self.forget()
 
     def forget(self) -> None:
@@ -57,10 +58,16 @@ class AdaptiveFilter:
         measured = error.real**2 + error.imag**2
         self._near = _NEAR_KEPT * self._near + (1 - _NEAR_KEPT) * measured if self._near.any() else measured
         gain = self._variance / (unsure + 2 * self._near + 1e-9)
-        step = np.fft.irfft(gain * spectra.conj() * error, TRANSFORM)
-        step[:, BLOCK:] = 0  # an impulse response no longer than a block: the gradient's constraint
-        self._path += np.fft.rfft(step).astype(np.complex64)
+        self._path += gain * spectra.conj() * error
+        self._constrain()
         self._path *= _STEADY
         size = self._path.real**2 + self._path.imag**2
         self._variance *= np.maximum(1 - 0.5 * gain * power, 0)
         self._variance = _STEADY**2 * self._variance + (1 - _STEADY**2) * size
+
+    def _constrain(self) -> None:
+        """An impulse response is no longer than its block; one partition at a time, which is as good and cheaper."""
+        self._turn = (self._turn + 1) % PARTITIONS
+        response = np.fft.irfft(self._path[self._turn], TRANSFORM)
+        response[BLOCK:] = 0
+        self._path[self._turn] = np.fft.rfft(response)

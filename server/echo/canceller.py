@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.echo.adaptive_filter import PARTITIONS, AdaptiveFilter
-from server.echo.blocks import BINS, BLOCK, TRANSFORM
+from server.echo.blocks import BLOCK
 from server.echo.delay import LONGEST_MS, DelaySearch
 from server.echo.reference import Reference
 from server.echo.residue import Residue
@@ -19,7 +19,7 @@ _LINGERS = (LONGEST_MS + 200) * 16
 """Samples after the end of an answer in which it may still be heard."""
 _HELD_BLOCKS = 16
 """Of the microphone, to learn from once the delay is known: half a second."""
-_LOOK_EVERY = 2
+_LOOK_EVERY = 4
 """Blocks from one search for the delay to the next."""
 _MOVED_SAMPLES = 16
 """A delay that differs by more is another one: a jitter buffer ran dry, another answer began."""

@@ -30,6 +30,8 @@ class DelaySearch:
 
     def __init__(self) -> None:
         self._sent = np.zeros((LAG_BLOCKS, BINS), np.complex64)
+        self._newest = 0
+        """Row of the latest block; older ones follow, around the end."""
         self._correlation = np.zeros((LAG_BLOCKS, BINS), np.complex64)
         self._powers = np.zeros(LAG_BLOCKS, np.float32)
         self._chance = np.zeros(LAG_BLOCKS, np.float32)
@@ -43,18 +45,20 @@ class DelaySearch:
 
     def push(self, sent: np.ndarray, block: np.ndarray) -> None:
         """The latest two blocks sent, (1024,), and the microphone's latest block, (512,)."""
-        self._sent[1:], self._powers[1:] = self._sent[:-1].copy(), self._powers[:-1].copy()
-        self._sent[0], self._powers[0] = 0, 0
+        self._newest = (self._newest - 1) % LAG_BLOCKS
+        self._sent[self._newest], self._powers[self._newest] = 0, 0
         if self._sent_level.loud(sent):
             spectrum = _whitened(sent * _LONG)
-            self._sent[0], self._powers[0] = spectrum.conj(), np.vdot(spectrum, spectrum).real
+            self._sent[self._newest], self._powers[self._newest] = spectrum.conj(), np.vdot(spectrum, spectrum).real
         if not self._heard_level.loud(block):
             return
         heard = _whitened(np.concatenate([np.zeros(BLOCK, np.float32), block * _SHORT]))
         self._correlation *= _KEPT
-        self._correlation += self._sent * heard
         self._chance *= _KEPT**2
-        self._chance += self._powers * np.float32(np.vdot(heard, heard).real / BINS)
+        power, first = np.float32(np.vdot(heard, heard).real / BINS), LAG_BLOCKS - self._newest
+        for lags, blocks in ((slice(first), slice(self._newest, None)), (slice(first, None), slice(self._newest))):
+            self._correlation[lags] += self._sent[blocks] * heard
+            self._chance[lags] += self._powers[blocks] * power
 
     def find(self) -> int | None:
         """→ the samples of delay, where an echo is certain."""
@@ -71,7 +75,7 @@ class _Level:
         self._loudest = _SILENT
 
     def loud(self, block: np.ndarray) -> bool:
-        power = float(np.mean(block**2))
+        power = float(block @ block) / len(block)
         self._loudest = max(power, self._loudest * _FADES, _SILENT)
         return power >= _QUIET * self._loudest
 
@@ -80,4 +84,5 @@ def _whitened(sound: np.ndarray) -> np.ndarray:
     """Its spectrum, where every frequency counts nearly alike, or a voice would be like itself a pitch later."""
     spectrum = np.fft.rfft(sound).astype(np.complex64)
     spectrum[:_LOWEST] = 0
-    return spectrum / (np.abs(spectrum) ** 0.8 + 1e-3)
+    root = np.sqrt(np.abs(spectrum))
+    return spectrum / (root * np.sqrt(root) + 1e-3)
