@@ -52,7 +52,8 @@ class SentSound:
         if len(sound) < 2 * _FRAME:
             return begin
         frames = sound[: len(sound) // _FRAME * _FRAME].reshape(-1, _FRAME)
-        quietest = int(np.square(frames).sum(1).argmin()) * _FRAME
+        power = np.square(frames).sum(1)
+        quietest = int(np.flatnonzero(power == power.min())[-1]) * _FRAME
         crossings = np.flatnonzero(np.diff(np.signbit(sound[quietest : quietest + _FRAME])))
         return begin + quietest + (int(crossings[0]) + 1 if len(crossings) else 0)
 

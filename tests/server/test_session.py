@@ -124,7 +124,9 @@ def test_a_spoken_turn_from_the_first_sound_to_the_last() -> None:
     talk.clock.now += 0.1
     text_done, response_done = talk.generator_says(1, done())
     assert text_done == AnswerTextDone(1, "Paris.")
-    assert response_done == ResponseDone(1, 1, "stop", "Paris.", 400, "capital of France?", 0, 0, 1.0, None, Usage(0, 0, 2, 84))
+    assert response_done == ResponseDone(
+        1, 1, "stop", "Paris.", 400, "capital of France?", 0, 0, 1.0, None, Usage(0, 0, 2, 84)
+    )
     assert talk.session.state is State.SPEAKING, "it is still being played"
     talk.clock.now += 0.31
     assert talk.session.state is State.LISTENING
