@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ import numpy as np
 from structlog.typing import FilteringBoundLogger
 
 from model.request import Done, GenerationFailed, OmniError, Request, Turn
+from server.echo.canceller import EchoCanceller
 from server.events import (
+    AnswerAudio,
     CancelGeneration,
     GenerationAdopted,
     Interrupted,
@@ -18,6 +21,7 @@ from server.events import (
     Problem,
     QuestionHeard,
     ResponseDone,
+    Resumed,
     SessionEvent,
     SpeechStopped,
     StartGeneration,
@@ -49,16 +53,20 @@ class Conversation:
         log: FilteringBoundLogger,
         gap_commit_s: float = 1.0,
         log_text: bool = False,
+        echo_guard: bool = True,
     ) -> None:
         self.session = session
         self.outbox = outbox
         self._voices, self._microphone = voices, VoiceStream()
+        self._echo = EchoCanceller() if echo_guard else None
         self._generator = generator
         self._metrics = metrics
         self._log = log
         self._gap_commit_s = gap_commit_s
         self._log_text = log_text
         self._answers: dict[int, asyncio.Task[None]] = {}
+        self._dropped_ms: dict[int, float] = {}
+        """Sound of interrupted answers that was never sent, by answer."""
         self._gap: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -73,13 +81,25 @@ class Conversation:
         """(n,) float32, 16 kHz."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
-            finds = self.session.options.find_turns
-            probabilities = await self._voices.probabilities(self._microphone, piece) if finds else ()
+            piece, probabilities = await self._listen(piece)
             self._perform(self.session.receive_audio(piece, probabilities))
             if not probabilities:  # nothing was waited for: let the others have their turn
                 await asyncio.sleep(0)
         self._watch_gap(len(samples) / SAMPLE_RATE)
         await self.outbox.wait_for_room(answer=False)
+
+    async def _listen(self, piece: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:
+        """(the microphone without the answer's echo, how likely each window that is complete now holds somebody)."""
+        own: Sequence[bool] = ()
+        if self._echo is not None:
+            cleaned = self._echo.clean(piece)
+            piece, own = cleaned.samples, cleaned.own
+        if not self.session.options.find_turns:
+            return piece, ()
+        probabilities = await self._voices.probabilities(self._microphone, piece)
+        if any(own):
+            probabilities = [0.0 if echo else p for echo, p in zip(own, probabilities, strict=True)]
+        return piece, probabilities
 
     async def receive_text(self, text: str) -> None:
         """A typed question."""
@@ -159,7 +179,6 @@ class Conversation:
         await self.outbox.wait_for_room(answer=False)
 
     def _perform(self, outputs: list[Output]) -> None:
-        dropped_ms = 0.0
         for output in outputs:
             self._metrics.observe(output)
             if isinstance(output, StartGeneration):
@@ -169,13 +188,27 @@ class Conversation:
             elif isinstance(output, GenerationAdopted):
                 self._metrics.speculations.labels("used").inc()
             else:
-                if isinstance(output, Interrupted) and output.response_id is not None:
-                    dropped_ms = self.outbox.drop_audio(output.response_id)
-                elif isinstance(output, ResponseDone) and dropped_ms:
-                    output = replace(output, audio_ms=round(output.audio_ms - dropped_ms))
+                output = self._follow(output)
                 self._report(output)
                 self.outbox.put(output)
         self._note_idle()
+
+    def _follow(self, event: SessionEvent) -> SessionEvent:
+        """Keep track of the sound that an event sends, drops or counts."""
+        if isinstance(event, AnswerAudio):
+            if self._echo is not None:
+                self._echo.played(event.samples)
+        elif isinstance(event, Interrupted):
+            if event.response_id is not None:
+                self._dropped_ms = {event.response_id: self.outbox.drop_audio(event.response_id)}
+            if self._echo is not None:
+                self._echo.stopped()
+        elif isinstance(event, Resumed):
+            self._dropped_ms.pop(event.response_id, None)  # it is sent after all
+        elif isinstance(event, ResponseDone):
+            dropped_ms = self._dropped_ms.pop(event.response_id, 0.0)
+            return replace(event, audio_ms=round(event.audio_ms - dropped_ms))
+        return event
 
     def _start(self, command: StartGeneration) -> None:
         if command.request.text is not None:
@@ -234,6 +267,8 @@ class Conversation:
             self._log.info("heard", turn_id=event.turn_id, no_speech=event.no_speech, **said)
         elif isinstance(event, Interrupted):
             self._log.info("interrupted", turn_id=event.turn_id, reason=event.reason, played_ms=event.played_ms)
+        elif isinstance(event, Resumed):
+            self._log.info("resumed", turn_id=event.turn_id, played_ms=event.played_ms)
         elif isinstance(event, Problem):
             self._log.warning("problem", code=event.code, turn_id=event.turn_id, field=event.field)
         elif isinstance(event, ResponseDone):

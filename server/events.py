@@ -143,6 +143,17 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """Nobody had said anything, or nothing that stops an answer: it goes on. The sound that follows begins at
+    `played_ms` of the answer, a little before the cut."""
+
+    response_id: int
+    turn_id: int
+    """The turn that it answers."""
+    played_ms: int
+
+
+@dataclass(frozen=True)
 class Usage:
     """Tokens of one answer."""
 
@@ -197,6 +208,7 @@ SessionEvent = (
     | AnswerAudio
     | AnswerTextDone
     | Interrupted
+    | Resumed
     | ResponseDone
     | Problem
 )

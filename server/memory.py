@@ -42,6 +42,18 @@ class Answer:
         """The client says how much has been played; it can be no more than was sent."""
         self.reported_ms = min(max(played_ms, self.reported_ms or 0.0), self.sent_ms)
 
+    def resume(self, played_ms: float, now: float) -> None:
+        """It was interrupted and goes on from here; what comes after is sent, and counted, again."""
+        spoken = self._characters(played_ms)
+        known = len(self._marks) > 1
+        self._marks = [mark for mark in self._marks if mark[0] < played_ms] or [(0.0, 0)]
+        if known:
+            self._marks.append((played_ms, spoken))
+        self.sent_ms, self.interrupted_at = played_ms, None
+        self.first_sent_at = now - played_ms / 1000
+        if self.reported_ms is not None:
+            self.reported_ms = played_ms
+
     def truncate(self, played_ms: float, now: float) -> None:
         """The client threw away what comes after; unlike a report it is exact."""
         self.reported_ms = min(played_ms, self.sent_ms)

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from server.events import AnswerAudio, Interrupted, Output, Problem, ResponseDone, SpeechStopped
+from server.events import AnswerAudio, Interrupted, Output, Problem, ResponseDone, Resumed, SpeechStopped
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _STAGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -38,6 +38,7 @@ class Metrics:
         )
         self.answer_audio = Counter("omni_answer_audio_seconds", "Sound of answers made", registry=new)
         self.interruptions = Counter("omni_interruptions", "Answers interrupted, by what", ["reason"], registry=new)
+        self.resumptions = Counter("omni_resumptions", "Interrupted answers that went on", registry=new)
         self.speculations = Counter(
             "omni_speculations", "Answers begun at a short pause: used or discarded", ["outcome"], registry=new
         )
@@ -55,6 +56,8 @@ class Metrics:
             self.turns.labels("voice").inc()
         elif isinstance(output, Interrupted):
             self.interruptions.labels(output.reason).inc()
+        elif isinstance(output, Resumed):
+            self.resumptions.inc()
         elif isinstance(output, Problem):
             self.errors.labels(output.code).inc()
         elif isinstance(output, ResponseDone):

@@ -151,6 +151,7 @@ class Service:
             self.log.bind(session_id=session_id),
             gap_commit_s=self.settings.gap_commit_ms / 1000,
             log_text=self.settings.log_text,
+            echo_guard=self.settings.echo_guard,
         )
         self._conversations.add(conversation)
         self._empty.clear()

@@ -18,7 +18,9 @@ from model.request import AudioChunk, Done, EngineFull, Event, Heard, OmniError,
 from model.sampling import SamplingParams
 from model.vocabulary import Task
 from server.audio import AudioBuffer
+from server.backchannels import is_backchannel
 from server.events import (
+    ANSWER_SAMPLE_RATE,
     AnswerAudio,
     AnswerPromised,
     AnswerText,
@@ -33,6 +35,7 @@ from server.events import (
     ResponseDone,
     ResponseReason,
     ResponseStarted,
+    Resumed,
     SpeechStarted,
     SpeechStopped,
     StartGeneration,
@@ -40,6 +43,7 @@ from server.events import (
     TurnTaken,
     Usage,
 )
+from server.held_answer import HeldAnswer, SentSound
 from server.memory import Answer, Memory, Message
 from server.turns import (
     SpeechBegan,
@@ -57,6 +61,10 @@ _SHUTTING_DOWN = "the server is shutting down and takes no new questions; connec
 
 
 SHORTEST_COMMIT_MS = 100
+_QUIET_MS = 320
+"""Silence after which an answer goes on that was stopped by no words: two coughs are one interruption."""
+_NEARLY_OVER_MS = 1000
+"""With less of an answer left, "yes" may answer its question."""
 
 
 class State(Enum):
@@ -87,6 +95,8 @@ class SessionOptions:
     """A turn that was found is answered; otherwise the client asks for every answer."""
     interruptible: bool = True
     """Speech stops an answer."""
+    resume: bool = False
+    """An answer that was stopped by a cough or a "mm-hm" goes on."""
 
 
 @dataclass
@@ -147,6 +157,10 @@ class Session:
         self._question: _Question | None = None
         self._generation: _Generation | None = None
         self._playing: tuple[_Question, Answer] | None = None
+        self._sent: SentSound | None = None
+        """Of the answer that is played, where it may have to go on."""
+        self._held: HeldAnswer[_Question, _Generation] | None = None
+        """An answer that speech has stopped, as long as nobody knows what was said."""
         self._overheard: _Question | None = None
         """A turn that is spoken into an answer that may not be interrupted."""
         self._uncommitted_from = 0
@@ -211,6 +225,7 @@ class Session:
             return self._keep_uncommitted()
         signals = self._detector.push(samples, probabilities)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
+        outputs += self._resume_when_quiet()
         self._trim()
         return outputs
 
@@ -240,7 +255,7 @@ class Session:
         if played_ms is not None:
             self.playback(played_ms)
         self._settle()
-        return self._clear(reason) if self._state in (State.THINKING, State.SPEAKING) else []
+        return self._clear(reason) if self._state in (State.THINKING, State.SPEAKING) else self._yield()
 
     def clear_audio(self) -> list[Output]:
         """Drop what was said but is no turn yet."""
@@ -249,9 +264,9 @@ class Session:
         self._uncommitted_from, self._full, self._overheard = self._audio.end, False, None
         if self._state is not State.HEARING:
             return []
-        cancel = self._cancel()
+        outputs = [*self._yield(), *self._cancel()]
         self._listen()
-        return cancel
+        return outputs
 
     def respond(
         self, label: str, options: SessionOptions | None = None, request: Request | None = None
@@ -266,9 +281,9 @@ class Session:
             return [Problem("shutting_down", _SHUTTING_DOWN)]
         if self.answering:
             return [Problem("active_response", "an answer is being made; cancel it, or wait for its end")]
-        outputs: list[Output] = []
+        outputs = self._yield()
         if self._state is State.HEARING and self._question is not None:
-            outputs = self._end_open_turn(self._question)
+            outputs += self._end_open_turn(self._question)
         self._listen()
         question = self._question = _Question(self.next_turn(), asked=True, confirmed_at=self._clock())
         if request is None:
@@ -328,11 +343,18 @@ class Session:
             return self._on_hearing(generation_id, event)
         if generation_id in self._asides:
             return self._on_aside(generation_id, event)
+        if self._held is not None and self._held.generation_id == generation_id:
+            return self._keep(self._held, event)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
         if isinstance(event, Done):
             generation.finished_at = self._clock()
+        if self._held is not None:
+            return self._decide(self._held, generation, event)
+        return self._take_event(generation, event)
+
+    def _take_event(self, generation: _Generation, event: Event) -> list[Output]:
         if generation.speculative:
             generation.held.append(event)
             return []
@@ -344,13 +366,16 @@ class Session:
             return [Problem(error.code, _told(error), turn_id=hearing.turn_id)]
         if aside := self._asides.pop(generation_id, None):
             return self._failed(*aside, error)
+        if self._held is not None and self._held.generation_id == generation_id:
+            self._held.failure = error
+            return []
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
         if generation.speculative:
             generation.failure = error
             return []
-        return self._on_failure(generation, error)
+        return [*self._yield(), *self._on_failure(generation, error)]
 
     # the microphone's signals
 
@@ -364,6 +389,8 @@ class Session:
         if isinstance(signal, SpeechPaused):
             return self._on_pause(self._question, signal.at_sample)
         if isinstance(signal, SpeechResumed):
+            if self._held is not None:
+                self._held.nothing_said = self._held.quiet_since = None
             return self._cancel()
         return self._on_speech_end(self._question, signal)
 
@@ -377,13 +404,15 @@ class Session:
             question.text = None
             resumed = True
         else:
-            outputs = self._clear("speech")
+            outputs = self._clear("speech") if self._sent is None else self._hold(self._sent)
             question = self._question = _Question(self.next_turn(), begin=at_sample)
             resumed = False
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
 
     def _on_pause(self, question: _Question, at_sample: int) -> list[Output]:
+        if self._held is not None:
+            self._held.quiet_since = at_sample
         if not self.options.speculate or not self.options.answer_turns or self._draining:
             return []
         return [*self._cancel(), *self._ask(self._spoken(question, at_sample), speculative=True)]
@@ -394,12 +423,14 @@ class Session:
         reason: StopReason = signal.reason
         stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), reason)
         if self._draining:
-            outputs = self._cancel()
+            outputs = [*self._yield(), *self._cancel()]
             self._listen()
             return [stopped, *outputs, Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id)]
         if not self.options.answer_turns:
             self._listen()
             return [stopped, *self._take(question)]
+        if self._held is not None and self._held.nothing_said is not None:
+            return [stopped, *self._resume(self._held, question)]
         generation = self._generation
         if generation is None or generation.failure:
             return [stopped, *self._ask(self._spoken(question, signal.at_sample), speculative=False)]
@@ -473,15 +504,22 @@ class Session:
         elif isinstance(event, AudioChunk) and len(event.samples):
             if generation.first_audio_ms is None:
                 generation.first_audio_ms = self._since(question)
-            answer.add_audio(event, self._clock())
-            outputs.append(AnswerAudio(answer.response_id, event.samples))
+            outputs += self._send_sound(answer, event)
         return outputs
+
+    def _send_sound(self, answer: Answer, chunk: AudioChunk) -> list[Output]:
+        now = self._clock()
+        if self._sent is not None and self._playing is not None and answer is self._playing[1]:
+            self._sent.add(chunk, answer.played_ms(now))
+        answer.add_audio(chunk, now)
+        return [AnswerAudio(answer.response_id, chunk.samples)]
 
     def _begin_answer(self, question: _Question, generation: _Generation, outputs: list[Output]) -> Answer:
         self._response_count += 1
         answer = generation.answer = Answer(self._response_count)
         self._remember(question, answer)
         self._playing = (question, answer)
+        self._sent = SentSound() if self.options.resume and self.options.answer_turns else None
         self._state = State.SPEAKING
         outputs.append(ResponseStarted(answer.response_id, question.turn_id))
         return answer
@@ -646,11 +684,88 @@ class Session:
             return [*outputs, self._response_done(question, generation, answer, reason, event)]
         return outputs + self._on_piece(question, generation, answer, event)
 
+    # answers that may go on
+
+    def _hold(self, sound: SentSound) -> list[Output]:
+        """Speech stops the answer; whether for good is not known yet. Afterwards: listening."""
+        assert self._playing is not None, "sound without an answer"
+        (question, answer), generation, now = self._playing, self._generation, self._clock()
+        answer.interrupted_at = now
+        generation_id = generation.generation_id if generation else None
+        self._held = HeldAnswer(question, answer, generation, generation_id, sound)
+        self._listen()
+        text, played_ms = answer.kept_text(now), round(answer.played_ms(now))
+        return [Interrupted(answer.response_id, question.turn_id, "speech", text, played_ms)]
+
+    def _keep(self, held: HeldAnswer[_Question, _Generation], event: Event) -> list[Output]:
+        """A held answer goes on being made."""
+        assert held.generation is not None
+        if isinstance(event, Done):
+            held.generation.finished_at = self._clock()
+        held.events.append(event)
+        return []
+
+    def _decide(self, held: HeldAnswer[_Question, _Generation], generation: _Generation, event: Event) -> list[Output]:
+        """The ears, or a model without a transcript by answering at all, say whether the interruption was one."""
+        question = self._question
+        assert question is not None, "an answer without a question"
+        said = event.text.strip() if isinstance(event, Heard) else ""
+        nothing = isinstance(event, Done) and event.reason == "no_speech"
+        if nothing or (is_backchannel(said) and (held.left_ms >= _NEARLY_OVER_MS or not held.made)):
+            held.nothing_said = said
+            confirmed = not generation.speculative
+            return [*self._cancel(), *(self._resume(held, question) if confirmed else [])]
+        if isinstance(event, Heard) and not said:
+            return []  # whether that is all shows next
+        return [*self._yield(), *self._take_event(generation, event)]
+
+    def _resume_when_quiet(self) -> list[Output]:
+        """The turn that was none ends earlier than others: somebody waits for the rest of the answer."""
+        held, question = self._held, self._question
+        if held is None or question is None or held.nothing_said is None or held.quiet_since is None:
+            return []
+        if self._state is not State.HEARING or self._audio.end - held.quiet_since < ms_to_samples(_QUIET_MS):
+            return []
+        self._detector.reset()
+        stopped = SpeechStopped(question.turn_id, samples_to_ms(held.quiet_since), "silence")
+        return [stopped, *self._resume(held, question)]
+
+    def _resume(self, held: HeldAnswer[_Question, _Generation], interruption: _Question) -> list[Output]:
+        """Go on from where the answer was cut: what was sent and not played, then what was made since."""
+        self._held, answer, said = None, held.answer, held.nothing_said or ""
+        start = held.sound.good_start(answer.played_ms(self._clock()))
+        played_ms = start * 1000 / ANSWER_SAMPLE_RATE
+        pieces = list(held.sound.since(start))
+        held.sound.rewind(start)
+        answer.resume(played_ms, self._clock())
+        self._state, self._playing, self._sent = State.SPEAKING, (held.question, answer), held.sound
+        self._generation, self._question = held.generation, held.question if held.generation else None
+        outputs: list[Output] = [
+            QuestionHeard(interruption.turn_id, said, no_speech=not said),
+            Resumed(answer.response_id, held.question.turn_id, round(played_ms)),
+        ]
+        for chunk in pieces:
+            outputs += self._send_sound(answer, chunk)
+        if held.generation is not None:
+            for event in held.events:
+                outputs += self._on_event(held.generation, event)
+            if held.failure is not None:
+                outputs += self._on_failure(held.generation, held.failure)
+        return outputs
+
+    def _yield(self) -> list[Output]:
+        """Somebody has said something: a held answer is given up."""
+        held, self._held = self._held, None
+        if held is None or held.generation is None:
+            return []
+        done = self._response_done(held.question, held.generation, held.answer, "interrupted")
+        return [CancelGeneration(held.generation.generation_id, False), done]
+
     # endings
 
     def _clear(self, reason: InterruptReason) -> list[Output]:
         """Interrupt what is spoken or thought about; forget an open turn. Afterwards: listening."""
-        outputs: list[Output] = []
+        outputs = self._yield()
         question, generation, now = self._question, self._generation, self._clock()
         if self._state is State.SPEAKING and self._playing:
             question, answer = self._playing
@@ -675,7 +790,7 @@ class Session:
 
     def _listen(self) -> None:
         self._state = State.LISTENING
-        self._question = self._generation = self._playing = None
+        self._question = self._generation = self._playing = self._sent = None
 
     def _settle(self) -> None:
         """Speaking ends when the answer has been played."""

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         1000, ge=100, le=60_000, description="an open turn ends when no audio comes for this long, ms"
     )
     speculate: bool = Field(True, description="begin to answer at the first short pause, discard if speech goes on")
+    echo_guard: bool = Field(True, description="take an answer's own sound out of the microphone while it is played")
+    resume: bool = Field(
+        True, description="an answer that a cough or a mm-hm has stopped goes on, for clients that know how (/ws)"
+    )
 
     max_frame_bytes: int = Field(1 << 20, ge=1024, le=1 << 24, description="largest frame from a client, bytes")
     max_text_characters: int = Field(2000, ge=1, le=100_000, description="longest typed question, characters")

@@ -112,6 +112,7 @@ class NativeConnection(Connection):
         options = replace(
             options,
             rules=rules,
+            resume=settings.resume if start.resume is None else start.resume,
             system_prompt=start.system_prompt or options.system_prompt,
             sampling=SamplingParams(
                 temperature=start.temperature,

@@ -18,6 +18,7 @@ from server.events import (
     Ready,
     ResponseDone,
     ResponseStarted,
+    Resumed,
     SessionEvent,
     SpeechStarted,
     SpeechStopped,
@@ -48,6 +49,7 @@ class Start(_Message):
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=1 << 63)
     repetition_penalty: float | None = Field(None, ge=1, le=2)
+    resume: bool | None = None
     history: list[HistoryItem] | None = Field(None, max_length=64)
 
 
@@ -127,6 +129,7 @@ _NAMES: dict[type, str] = {
     AnswerText: "text_delta",
     AnswerTextDone: "text_done",
     Interrupted: "interrupted",
+    Resumed: "resumed",
     ResponseDone: "response_done",
     Problem: "error",
 }

@@ -1,0 +1,164 @@
+"""Takes the server's own answer out of what the microphone hears, while the answer is played and shortly after."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.echo.adaptive_filter import PARTITIONS, AdaptiveFilter
+from server.echo.blocks import BLOCK
+from server.echo.delay import LONGEST_MS, DelaySearch
+from server.echo.reference import Reference
+from server.echo.residue import Residue
+
+_HEAD_SAMPLES = 48
+"""Sound that comes before the strongest: 3 ms."""
+_LINGERS = (LONGEST_MS + 200) * 16
+"""Samples after the end of an answer in which it may still be heard."""
+_HELD_BLOCKS = 16
+"""Of the microphone, to learn from once the delay is known: half a second."""
+_LOOK_EVERY = 4
+"""Blocks from one search for the delay to the next."""
+_MOVED_SAMPLES = 16
+"""A delay that differs by more is another one: a jitter buffer ran dry, another answer began."""
+_BETTER = 0.8
+"""Another delay must leave so much less of the last half second."""
+_OWN_AT_FIRST, _OWN = 0.1, 0.02
+"""With so little of the power unexplained, a window holds the answer and nobody else."""
+_AT_FIRST_BLOCKS = 32
+"""What is heard of an answer before its delay is known makes the detector of voices expect more."""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """More of the microphone without the answer's echo."""
+
+    samples: np.ndarray
+    """(n,) float32, 16 kHz."""
+    own: list[bool]
+    """For each window of 512 that these samples complete: it held the answer's echo and nothing else."""
+
+
+class EchoCanceller:
+    """One conversation's. Positions count the microphone's samples."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._reference = Reference()
+        self._rest = np.zeros(0, np.float32)
+        self._search, self._filter, self._residue = DelaySearch(), AdaptiveFilter(), Residue()
+        self._microphone: deque[tuple[np.ndarray, float]] = deque(maxlen=_HELD_BLOCKS)
+        self._active = False
+        self._blocks = 0
+        self._own = False
+        self._delay: int | None = None
+        self._certain = False
+        """The delay was found since this answer began."""
+        self._spectra: deque[np.ndarray] = deque(maxlen=PARTITIONS)
+
+    def played(self, samples: np.ndarray) -> None:
+        """(n,) float32, 24 kHz: sent now, to be played behind what was sent before."""
+        self._reference.append(samples, self._position)
+
+    def stopped(self) -> None:
+        """The client throws away what it has not played."""
+        self._reference.cut(self._position)
+
+    @property
+    def audible(self) -> bool:
+        """An answer may be heard in the microphone."""
+        begin, end = self._reference.begin, self._reference.end
+        return begin < end and self._position < end + _LINGERS
+
+    def clean(self, samples: np.ndarray) -> Cleaned:
+        """(n,) float32, 16 kHz, any n → (m,) without the answer's echo. While one may be heard, whole windows come out;
+        otherwise the samples themselves, at once."""
+        pieces, own = [], []
+        samples = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        self._rest = samples[:0]
+        while len(samples):
+            room = BLOCK - self._position % BLOCK
+            if room == BLOCK and self.audible:
+                if len(samples) < BLOCK:
+                    self._rest = samples.copy()
+                    break
+                pieces.append(self._block(samples[:BLOCK]))
+                own.append(self._own)
+                count = BLOCK
+            else:
+                self._active = False
+                count = min(room, len(samples))
+                pieces.append(samples[:count])
+                own += [False] * (count == room)
+            self._position += count
+            samples = samples[count:]
+        return Cleaned(pieces[0] if len(pieces) == 1 else np.concatenate([samples, *pieces]), own)
+
+    # one block
+
+    def _block(self, block: np.ndarray) -> np.ndarray:
+        if not self._active:
+            self._begin()
+        position = self._position
+        self._search.push(self._reference.window(position - BLOCK, position + BLOCK), block)
+        self._blocks += 1
+        if self._blocks % _LOOK_EVERY == 0 or not self._certain:
+            self._look()
+        self._reference.drop_before(position - (LONGEST_MS * 16 + (_HELD_BLOCKS + PARTITIONS) * BLOCK))
+        if self._delay is None:
+            self._microphone.append((block, float(block @ block)))
+            cleaned = block
+        else:
+            cleaned = self._cancel(position, block)
+        return cleaned
+
+    def _begin(self) -> None:
+        self._active, self._certain, self._own = True, False, False
+        self._blocks = 0
+        self._search.forget()
+        self._microphone.clear()
+        self._spectra.clear()
+
+    def _look(self) -> None:
+        found = self._search.find()
+        if found is None:
+            return
+        delay = max(0, found - _HEAD_SAMPLES)
+        self._certain = True
+        if self._delay is None or abs(delay - self._delay) > _MOVED_SAMPLES:
+            self._try(delay)
+
+    def _try(self, delay: int) -> None:
+        """Go through the last half second again with another delay; keep what explains it better."""
+        now = (self._delay, self._filter, self._spectra)
+        self._delay, self._filter, self._spectra = delay, self._filter.copy(), deque(maxlen=PARTITIONS)
+        held = list(self._microphone)
+        left = 0.0
+        for number, (block, _) in enumerate(held):
+            rest, _ = self._filtered(self._position - (len(held) - number) * BLOCK, block)
+            left += float(rest @ rest)
+        if now[0] is not None and left > _BETTER * sum(power for _, power in held):
+            self._delay, self._filter, self._spectra = now
+
+    def _cancel(self, position: int, block: np.ndarray) -> np.ndarray:
+        rest, echo = self._filtered(position, block)
+        cleaned, unexplained = self._residue.suppress(rest, echo)
+        self._own = unexplained < (_OWN_AT_FIRST if self._blocks < _AT_FIRST_BLOCKS else _OWN)
+        self._microphone.append((block, float(rest @ rest)))
+        return cleaned
+
+    def _filtered(self, position: int, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(what is left of a block, the echo that was found), (512,) each; never louder than the block."""
+        while len(self._spectra) < PARTITIONS - 1:
+            self._spectra.appendleft(self._spectrum(position - (PARTITIONS - 1 - len(self._spectra)) * BLOCK))
+        self._spectra.appendleft(self._spectrum(position))
+        rest, echo = self._filter.cancel(np.stack(self._spectra), block)
+        return (rest if rest @ rest <= block @ block else block), echo
+
+    def _spectrum(self, position: int) -> np.ndarray:
+        """Of the sound sent in the two blocks that reach the microphone until the end of the block at `position`."""
+        assert self._delay is not None
+        begin = position - self._delay
+        return np.fft.rfft(self._reference.window(begin - BLOCK, begin + BLOCK)).astype(np.complex64)
