@@ -13,6 +13,7 @@ from model.request import Done, GenerationFailed, OmniError, Turn
 from server.events import (
     CancelGeneration,
     GenerationAdopted,
+    IdlePrompted,
     Interrupted,
     Output,
     Problem,
@@ -81,6 +82,7 @@ class Conversation:
 
     async def receive_text(self, text: str) -> None:
         """A typed question."""
+        self._metrics.turns.labels("text").inc()
         await self._do(self.session.receive_text(text))
 
     async def commit(self) -> None:
@@ -156,8 +158,6 @@ class Conversation:
         self._note_idle()
 
     def _start(self, command: StartGeneration) -> None:
-        if command.request.text is not None:
-            self._metrics.turns.labels("text").inc()
         task = asyncio.create_task(self._generate(command), name=f"answer-{command.generation_id}")
         self._answers[command.generation_id] = task
         task.add_done_callback(lambda _: self._answers.pop(command.generation_id, None))
@@ -202,7 +202,12 @@ class Conversation:
         if self.session.turn_open:
             loop = asyncio.get_running_loop()
             gap_s = self._gap_commit_s + min(piece_s, self._gap_commit_s)
-            self._gap = loop.call_later(gap_s, lambda: self._perform(self.session.commit()))
+            self._gap = loop.call_later(gap_s, self._end_turn)
+
+    def _end_turn(self) -> None:
+        """Unless what was heard has ended it meanwhile."""
+        if self.session.turn_open:
+            self._perform(self.session.commit())
 
     def _report(self, event: SessionEvent) -> None:
         said = {"text": event.text} if self._log_text and isinstance(event, (QuestionHeard, ResponseDone)) else {}
@@ -210,6 +215,8 @@ class Conversation:
             self._log.info("turn_ended", turn_id=event.turn_id, reason=event.reason, at_ms=event.at_ms)
         elif isinstance(event, QuestionHeard) and (event.no_speech or said):
             self._log.info("heard", turn_id=event.turn_id, no_speech=event.no_speech, **said)
+        elif isinstance(event, IdlePrompted):
+            self._log.info("idle_prompted", turn_id=event.turn_id)
         elif isinstance(event, Interrupted):
             self._log.info("interrupted", turn_id=event.turn_id, reason=event.reason, played_ms=event.played_ms)
         elif isinstance(event, Problem):

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from model.request import Request
+from server.eagerness import Eagerness
 
 ANSWER_SAMPLE_RATE = 24_000
 
@@ -36,6 +37,7 @@ class Ready:
     output_sample_rate: int
     """Hz, of answers."""
     end_silence_ms: int
+    eagerness: Eagerness | Literal["off"]
     model: str
     limits: Limits
 
@@ -65,6 +67,13 @@ class QuestionHeard:
     turn_id: int
     text: str
     no_speech: bool = False
+
+
+@dataclass(frozen=True)
+class IdlePrompted:
+    """Nobody has said anything for long: the answer that follows asks whether they are still there."""
+
+    turn_id: int
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,7 @@ SessionEvent = (
     | SpeechStarted
     | SpeechStopped
     | QuestionHeard
+    | IdlePrompted
     | ResponseStarted
     | AnswerText
     | AnswerAudio

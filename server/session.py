@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 
-from model.request import AudioChunk, Done, EngineFull, Event, Heard, OmniError, Request, TextDelta, Turn
+from model.request import (
+    AudioChunk,
+    Done,
+    EndOfTurn,
+    EngineFull,
+    Event,
+    Heard,
+    OmniError,
+    Request,
+    TextDelta,
+    Turn,
+)
 from model.sampling import SamplingParams
 from model.stages import Stage
+from model.vocabulary import Task
 from server.audio import AudioBuffer
 from server.events import (
     AnswerAudio,
@@ -24,6 +36,7 @@ from server.events import (
     AnswerTextDone,
     CancelGeneration,
     GenerationAdopted,
+    IdlePrompted,
     Interrupted,
     InterruptReason,
     Output,
@@ -37,6 +50,8 @@ from server.events import (
     StartGeneration,
     StopReason,
 )
+from server.idle import INSTRUCTION, IdleWatch
+from server.long_turns import EARS_MS, Pieces
 from server.memory import Answer, Memory
 from server.turns import (
     SpeechBegan,
@@ -68,6 +83,8 @@ class SessionOptions:
 
     rules: TurnRules = field(default_factory=TurnRules)
     speculate: bool = True
+    idle_prompt_ms: int | None = None
+    """Silence after an answer at which somebody is asked, once, whether they are still there; None: never."""
     system_prompt: str | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int = 160
@@ -85,8 +102,12 @@ class _Question:
     text: str | None = None
     """Typed, or heard once it is known."""
     typed: bool = False
+    idle: bool = False
+    """Nobody asked: they are asked whether they are still there."""
     confirmed_at: float = 0.0
     """Seconds of the clock."""
+    pieces: Pieces = field(default_factory=lambda: Pieces(0))
+    """Of a spoken turn."""
 
 
 @dataclass
@@ -97,6 +118,8 @@ class _Generation:
     started_at: float
     speculative: bool
     held: list[Event] = field(default_factory=list)
+    judged: bool = False
+    """It has told whether the turn may be over."""
     failure: OmniError | None = None
     finished_at: float | None = None
     answer: Answer | None = None
@@ -124,7 +147,8 @@ class Session:
         self._playing: tuple[_Question, Answer] | None = None
         self._turn_count = self._response_count = self._generation_count = 0
         self._draining = False
-        detector.configure(self.options.rules)
+        self._idle = IdleWatch()
+        detector.configure(self._rules())
 
     # what may be asked
 
@@ -154,7 +178,7 @@ class Session:
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None = None) -> None:
         """Other options from now on; `history` replaces the memory."""
         self.options = options
-        self._detector.configure(options.rules)
+        self._detector.configure(self._rules())
         if history is not None:
             self.memory.replace(history)
 
@@ -165,6 +189,7 @@ class Session:
         self._audio.append(samples)
         signals = self._detector.push(samples, probabilities)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
+        outputs += self._hear_ahead() + self._watch_idle(len(samples))
         self._trim()
         return outputs
 
@@ -213,6 +238,8 @@ class Session:
 
     def receive_event(self, generation_id: int, event: Event) -> list[Output]:
         """What the generator made; of a cancelled generation it is ignored."""
+        if self._question and generation_id in self._question.pieces.pending:
+            return self._on_piece(self._question, generation_id, event)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
@@ -220,17 +247,19 @@ class Session:
             generation.finished_at = self._clock()
         if generation.speculative:
             generation.held.append(event)
-            return []
+            return self._judge(generation, event)
         return self._on_event(generation, event)
 
     def generation_failed(self, generation_id: int, error: OmniError) -> list[Output]:
         """The generator gave up. A speculative one is tried again when the turn is confirmed."""
+        if self._question and generation_id in self._question.pieces.pending:
+            return self._on_piece(self._question, generation_id, error)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
         if generation.speculative:
             generation.failure = error
-            return []
+            return self._judge(generation, None)
         return self._on_failure(generation, error)
 
     # the microphone's signals
@@ -243,6 +272,7 @@ class Session:
         if isinstance(signal, SpeechPaused):
             return self._on_pause(self._question, signal.at_sample)
         if isinstance(signal, SpeechResumed):
+            self._question.pieces.resume(signal.at_sample)
             return self._cancel()
         return self._on_speech_end(self._question, signal)
 
@@ -251,21 +281,25 @@ class Session:
         if self._state is State.THINKING and question and not question.typed and self._fits(question, at_sample):
             outputs = self._cancel()  # nothing was answered yet: the same turn goes on
             question.text = None
+            question.pieces.resume(at_sample)
             resumed = True
         else:
             outputs = self._clear("speech")
-            question = self._question = _Question(self._next_turn(), begin=at_sample)
+            pieces = Pieces(max(0, at_sample - ms_to_samples(self.options.rules.pre_roll_ms)))
+            question = self._question = _Question(self._next_turn(), begin=at_sample, pieces=pieces)
             resumed = False
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
 
     def _on_pause(self, question: _Question, at_sample: int) -> list[Output]:
-        if not self.options.speculate or self._draining:
+        question.pieces.pause(at_sample)
+        if not self.options.speculate or self._draining or question.pieces.pending:
             return []
         return [*self._cancel(), *self._ask(self._spoken(question, at_sample), speculative=True)]
 
     def _on_speech_end(self, question: _Question, signal: SpeechEnded) -> list[Output]:
         question.end = signal.at_sample
+        question.pieces.pause(signal.at_sample)
         question.confirmed_at = self._clock()
         reason: StopReason = signal.reason
         stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), reason)
@@ -274,6 +308,9 @@ class Session:
             self._listen()
             return [stopped, *outputs, Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id)]
         generation = self._generation
+        if question.pieces.pending:  # the last of them begins the answer
+            self._state = State.THINKING
+            return [stopped]
         if generation is None or generation.failure:
             return [stopped, *self._ask(self._spoken(question, signal.at_sample), speculative=False)]
         self._state = State.THINKING
@@ -282,24 +319,81 @@ class Session:
         held, generation.held = generation.held, []
         return outputs + [output for event in held for output in self._on_event(generation, event)]
 
+    def _judge(self, generation: _Generation, event: Event | None) -> list[Output]:
+        """What a guess tells of the turn, by an event or by going on without it, decides how long this pause may be."""
+        if generation.judged or isinstance(event, Heard):
+            return []
+        generation.judged = True
+        signals = self._detector.expect(event.probability if isinstance(event, EndOfTurn) else None)
+        return [output for signal in signals for output in self._on_signal(signal)]
+
+    def _rules(self) -> TurnRules:
+        """As they can be followed: without guesses nothing is known at a pause."""
+        rules = self.options.rules
+        return rules if self.options.speculate else replace(rules, eagerness=None)
+
+    # long turns
+
+    def _hear_ahead(self) -> list[Output]:
+        """A piece of a long turn is heard while the turn goes on."""
+        question = self._question
+        if self._state is not State.HEARING or question is None or not question.pieces.due(self._audio.end):
+            return []
+        pieces = question.pieces
+        end = pieces.split(self._audio.slice(pieces.unheard_from, self._audio.end))
+        request = self._request(audio=self._audio.slice(pieces.unheard_from, end))
+        self._generation_count += 1
+        pieces.send(self._generation_count, end)
+        return [StartGeneration(self._generation_count, replace(request, task=Task.A1T1), speculative=False)]
+
+    def _on_piece(self, question: _Question, generation_id: int, event: Event | OmniError) -> list[Output]:
+        """More of what a piece says. When all are heard, what waited for them goes on."""
+        pieces = question.pieces
+        outputs: list[Output] = []
+        if isinstance(event, TextDelta):
+            pieces.texts[generation_id] += event.text
+        if isinstance(event, OmniError):
+            outputs.append(
+                Problem(event.code, f"part of the question was not heard: {event}", turn_id=question.turn_id)
+            )
+        if isinstance(event, Done | OmniError):
+            pieces.pending.discard(generation_id)
+        if pieces.pending or self._generation or not isinstance(event, Done | OmniError):
+            return outputs
+        if self._state is State.THINKING:
+            return [*outputs, *self._ask(self._spoken(question, question.end), speculative=False)]
+        return outputs if pieces.paused_at is None else outputs + self._on_pause(question, pieces.paused_at)
+
     def _fits(self, question: _Question, at_sample: int) -> bool:
-        """Whether a turn that goes on here leaves room for at least another second in the ears' window."""
+        """Whether a turn that goes on here may last for at least another second."""
         longest = ms_to_samples(self.options.rules.max_turn_ms - self.options.rules.pre_roll_ms - 1000)
         return at_sample - question.begin <= longest
 
     def _spoken(self, question: _Question, end: int) -> Request:
-        rules = self.options.rules
-        begin = max(0, question.begin - ms_to_samples(rules.pre_roll_ms))
-        end = min(end + ms_to_samples(rules.pause_ms), begin + ms_to_samples(rules.max_turn_ms))
-        return self._request(audio=self._audio.slice(begin, end))
+        begin = question.pieces.unheard_from
+        end = min(end + ms_to_samples(self.options.rules.pause_ms), begin + ms_to_samples(EARS_MS))
+        return replace(self._request(audio=self._audio.slice(begin, end)), before=question.pieces.text)
 
     def _trim(self) -> None:
-        """Keep the open turn, else a second and the pre-roll: what a turn that is just beginning may need."""
+        """Keep what is unheard of the open turn, else a second and the pre-roll: what a turn that is just beginning may
+        need."""
         rules = self.options.rules
-        keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms)
+        keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms + rules.pre_roll_ms)
         if self._question and not self._question.typed and self._state in (State.HEARING, State.THINKING):
-            keep_from = min(keep_from, self._question.begin)
-        self._audio.drop_before(keep_from - ms_to_samples(rules.pre_roll_ms))
+            keep_from = min(keep_from, self._question.pieces.unheard_from)
+        self._audio.drop_before(keep_from)
+
+    # silence
+
+    def _watch_idle(self, samples: int) -> list[Output]:
+        """Ask somebody who says nothing for long whether they are still there."""
+        if self._state is not State.LISTENING or self._draining:
+            self._idle.busy()
+            return []
+        if not self._idle.is_due(samples, self.options.idle_prompt_ms):
+            return []
+        question = self._question = _Question(self._next_turn(), typed=True, idle=True, confirmed_at=self._clock())
+        return [IdlePrompted(question.turn_id), *self._ask(self._request(text=INSTRUCTION), speculative=False)]
 
     # the answer
 
@@ -331,6 +425,8 @@ class Session:
                 return []
             question.text = event.text.strip()
             return [QuestionHeard(question.turn_id, question.text)]
+        if isinstance(event, EndOfTurn):
+            return []
         if isinstance(event, Done):
             return self._on_done(question, generation, event)
         outputs: list[Output] = []
@@ -352,6 +448,8 @@ class Session:
         self._response_count += 1
         answer = generation.answer = Answer(self._response_count)
         self.memory.add(question.text or "", answer)
+        if not question.idle:
+            self._idle.answered()
         self._playing = (question, answer)
         self._state = State.SPEAKING
         outputs.append(ResponseStarted(answer.response_id, question.turn_id))
@@ -431,7 +529,8 @@ class Session:
             if question.text:
                 self.memory.add(question.text, None)
             outputs.append(Interrupted(None, question.turn_id, reason, "", 0))
-        cancel = self._cancel()
+        pieces = self._question.pieces.pending if self._question else ()
+        cancel = [*self._cancel(), *(CancelGeneration(piece, speculative=False) for piece in pieces)]
         self._listen()
         return [*cancel, *outputs]
 
