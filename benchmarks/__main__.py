@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import agreement, cascade, compare, engine, growth, latency, load, published, sessions, startup
+from benchmarks import agreement, cascade, compare, engine, growth, latency, load, published, sessions, startup, turns
 from benchmarks.report import Report
 
 
@@ -30,6 +30,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
     parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
     parser.add_argument("--questions", type=_positive, default=50, help="agreement: typed questions (50)")
+    parser.add_argument("--sentences", type=_positive, default=200, help="turns: whole and as beginnings (200)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
@@ -51,10 +52,11 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "published": lambda a: published.run(a.steps),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
     "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
+    "turns": lambda a: turns.run(a.sentences, tuple(a.flags)),
     "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "growth")
-"""Not among `all`: the one needs more than `make bench` installs, the other takes long."""
+_APART = ("cascade", "growth", "turns")
+"""Not among `all`: the first needs more than `make bench` installs, the others take long."""
 
 
 def main(argv: list[str] | None = None) -> int:
