@@ -43,7 +43,7 @@ class TurnRules:
     pause_ms: int = 128
     min_speech_ms: int = 200
     pre_roll_ms: int = 320
-    max_turn_ms: int = 30_000
+    max_turn_ms: int = 120_000
     threshold: float = 0.5
 
 
