@@ -19,6 +19,7 @@ from benchmarks import (
     published,
     sessions,
     startup,
+    turns,
 )
 from benchmarks.report import Report
 
@@ -46,6 +47,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--minutes", type=float, default=10, help="interruptions: of speaking at each level of echo (10)"
     )
     parser.add_argument("--at-once", type=_positive, default=4, help="interruptions: conversations at a time (4)")
+    parser.add_argument("--sentences", type=_positive, default=200, help="turns: whole and as beginnings (200)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
@@ -68,9 +70,10 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
     "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
     "interruptions": lambda a: interruptions.run(a.minutes, a.at_once, tuple(a.flags)),
+    "turns": lambda a: turns.run(a.sentences, tuple(a.flags)),
     "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "growth", "interruptions")
+_APART = ("cascade", "growth", "interruptions", "turns")
 """Not among `all`: the first needs more than `make bench` installs, the others take long."""
 
 

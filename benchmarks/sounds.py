@@ -43,6 +43,7 @@ def onset(sound: np.ndarray) -> int:
 @cache
 def words(text: str, voice: str) -> np.ndarray:
     """`text` by "hibari" or one of espeak-ng's voices."""
+    spoken: np.ndarray
     if voice == "hibari":
         from hibari import Hibari
 
@@ -51,7 +52,7 @@ def words(text: str, voice: str) -> np.ndarray:
         command = ["espeak-ng", "-v", voice, "--stdout", text]
         wave = subprocess.run(command, capture_output=True, check=True).stdout
         spoken, rate = np.frombuffer(wave[44:], "<i2").astype(np.float32) / 32768, _ESPEAK_RATE
-    sound = soxr.resample(spoken, rate, MICROPHONE_RATE)
+    sound: np.ndarray = soxr.resample(spoken, rate, MICROPHONE_RATE)
     loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
     return _at_speech_level(sound[loud[0] : loud[-1] + 1])
 

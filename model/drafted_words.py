@@ -158,7 +158,7 @@ class DraftedWords:
         hearing = self.words.judge(self.reader(states, draft, limit))
         unlikely = hearing.average_log_probability < self.least_log_probability
         unsure = hearing.no_speech or unlikely or likeness(hearing.text, draft) < self.least_likeness
-        return replace(hearing, doubtful=hearing.doubtful or unsure)
+        return replace(hearing, doubtful=hearing.doubtful or unsure, draft=draft)
 
 
 def hear_from_drafts(ears: Ears, network: EarNetwork) -> None:

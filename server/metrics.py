@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from server.events import AnswerAudio, Interrupted, Output, Problem, ResponseDone, Resumed, SpeechStopped
+from server.events import AnswerAudio, IdlePrompted, Interrupted, Output, Problem, ResponseDone, Resumed, SpeechStopped
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _STAGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -54,6 +54,8 @@ class Metrics:
             self.answer_audio.inc(output.duration_ms / 1000)
         elif isinstance(output, SpeechStopped):
             self.turns.labels("voice").inc()
+        elif isinstance(output, IdlePrompted):
+            self.turns.labels("idle").inc()
         elif isinstance(output, Interrupted):
             self.interruptions.labels(output.reason).inc()
         elif isinstance(output, Resumed):

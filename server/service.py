@@ -18,8 +18,9 @@ from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
 from server.metrics import Metrics
+from server.options import SessionOptions
 from server.outbox import Outbox
-from server.session import Session, SessionOptions
+from server.session import Session
 from server.settings import Settings
 from server.turns import SAMPLE_RATE, Endpointer, TurnDetector, TurnRules
 from server.voices import Voices
@@ -118,6 +119,7 @@ class Service:
         s = self.settings
         rules = TurnRules(
             end_silence_ms=s.end_silence_ms,
+            eagerness=None if s.eagerness == "off" else s.eagerness,
             pause_ms=s.pause_ms,
             min_speech_ms=s.min_speech_ms,
             pre_roll_ms=s.pre_roll_ms,
@@ -127,6 +129,7 @@ class Service:
         return SessionOptions(
             rules=rules,
             speculate=s.speculate,
+            idle_prompt_ms=round(s.idle_prompt_s * 1000),
             system_prompt=s.system_prompt,
             sampling=SamplingParams(repetition_penalty=s.repetition_penalty),
             max_tokens=s.max_answer_tokens,

@@ -8,32 +8,30 @@ estimate what a client that reports no position has played.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
 
-from model.request import AudioChunk, Done, EngineFull, Event, Heard, OmniError, Request, TextDelta, Turn
-from model.sampling import SamplingParams
+from model.request import AudioChunk, Done, EndOfTurn, Event, Heard, OmniError, Request, TextDelta, Turn
 from model.vocabulary import Task
+from server.answering import Generation, Numbers, Question, failed, more_text, response_done, since_confirmed
 from server.audio import AudioBuffer
 from server.backchannels import is_backchannel
 from server.events import (
     ANSWER_SAMPLE_RATE,
     AnswerAudio,
     AnswerPromised,
-    AnswerText,
     AnswerTextDone,
     CancelGeneration,
     GenerationAdopted,
+    IdlePrompted,
     Interrupted,
     InterruptReason,
     Output,
     Problem,
     QuestionHeard,
-    ResponseDone,
-    ResponseReason,
     ResponseStarted,
     Resumed,
     SpeechStarted,
@@ -41,10 +39,14 @@ from server.events import (
     StartGeneration,
     StopReason,
     TurnTaken,
-    Usage,
 )
 from server.held_answer import HeldAnswer, SentSound
+from server.idle import INSTRUCTION, IdleWatch
+from server.long_turns import EARS_MS, Pieces
 from server.memory import Answer, Memory, Message
+from server.options import SessionOptions, make_request, request_of
+from server.push_to_talk import Uncommitted
+from server.side_work import Asides, Hearings
 from server.turns import (
     SpeechBegan,
     SpeechEnded,
@@ -58,9 +60,6 @@ from server.turns import (
 )
 
 _SHUTTING_DOWN = "the server is shutting down and takes no new questions; connect again in a few seconds"
-
-
-SHORTEST_COMMIT_MS = 100
 _QUIET_MS = 320
 """Silence after which an answer goes on that was stopped by no words: two coughs are one interruption."""
 _NEARLY_OVER_MS = 1000
@@ -74,69 +73,6 @@ class State(Enum):
     HEARING = "hearing"
     THINKING = "thinking"
     SPEAKING = "speaking"
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """What a client or the operator may choose for a conversation."""
-
-    rules: TurnRules = field(default_factory=TurnRules)
-    speculate: bool = True
-    system_prompt: str | None = None
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    max_tokens: int = 160
-    max_seconds: float = 40.0
-    max_sentences: int | None = 3
-    speak: bool = True
-    """Answers are spoken; otherwise they are text alone."""
-    find_turns: bool = True
-    """The server finds turns in the microphone; otherwise the client commits what it sent (push-to-talk)."""
-    answer_turns: bool = True
-    """A turn that was found is answered; otherwise the client asks for every answer."""
-    interruptible: bool = True
-    """Speech stops an answer."""
-    resume: bool = False
-    """An answer that was stopped by a cough or a "mm-hm" goes on."""
-
-
-@dataclass
-class _Question:
-    """The turn being heard or answered. Positions are samples of the microphone."""
-
-    turn_id: int
-    begin: int = 0
-    end: int = 0
-    text: str | None = None
-    """Typed, or heard once it is known."""
-    typed: bool = False
-    confirmed_at: float = 0.0
-    """Seconds of the clock."""
-    message: Message | None = None
-    """Where it is remembered, once it is."""
-    hears: int | None = None
-    """The number of the turn that is heard for it, where that is another."""
-    asked: bool = False
-    """The client asked for this answer: what it answers stands in the conversation already, or is nothing at all."""
-
-    @property
-    def may_go_on(self) -> bool:
-        """Speech that follows belongs to it."""
-        return not self.typed and not self.asked
-
-
-@dataclass
-class _Generation:
-    """An answer being made. A speculative one's events are held back until the turn is confirmed."""
-
-    generation_id: int
-    started_at: float
-    speculative: bool
-    held: list[Event] = field(default_factory=list)
-    failure: OmniError | None = None
-    finished_at: float | None = None
-    answer: Answer | None = None
-    first_text_ms: int | None = None
-    first_audio_ms: int | None = None
 
 
 class Session:
@@ -154,25 +90,22 @@ class Session:
         self._clock = clock
         self._audio = AudioBuffer()
         self._state = State.LISTENING
-        self._question: _Question | None = None
-        self._generation: _Generation | None = None
-        self._playing: tuple[_Question, Answer] | None = None
+        self._question: Question | None = None
+        self._generation: Generation | None = None
+        self._playing: tuple[Question, Answer] | None = None
         self._sent: SentSound | None = None
         """Of the answer that is played, where it may have to go on."""
-        self._held: HeldAnswer[_Question, _Generation] | None = None
+        self._held: HeldAnswer | None = None
         """An answer that speech has stopped, as long as nobody knows what was said."""
-        self._overheard: _Question | None = None
+        self._overheard: Question | None = None
         """A turn that is spoken into an answer that may not be interrupted."""
-        self._uncommitted_from = 0
-        """Where the sound begins that a client's commit takes; counted where the server finds no turns."""
-        self._full = False
-        self._hearings: dict[int, Message] = {}
-        """Messages that are only heard, by generation."""
-        self._asides: dict[int, tuple[_Question, _Generation]] = {}
-        """Answers beside the conversation, by generation."""
-        self._turn_count = self._response_count = self._generation_count = 0
+        self._numbers = Numbers()
+        self._uncommitted = Uncommitted(self._audio)
+        self._hearings = Hearings(self._numbers)
+        self._asides = Asides(self._numbers, clock)
+        self._idle = IdleWatch()
         self._draining = False
-        detector.configure(self.options.rules)
+        detector.configure(self._rules())
 
     # what may be asked
 
@@ -185,7 +118,8 @@ class Session:
     @property
     def answering(self) -> bool:
         """An answer is being made for a confirmed turn."""
-        return self._generation is not None and not self._generation.speculative
+        made = self._generation is not None and not self._generation.speculative
+        return made or self._state is State.THINKING
 
     @property
     def turn_open(self) -> bool:
@@ -196,7 +130,7 @@ class Session:
     def uncommitted_ms(self) -> int:
         """How much was said that `commit` would take."""
         if not self.options.find_turns:
-            return samples_to_ms(self._audio.end - self._uncommitted_from)
+            return self._uncommitted.ms
         open_ = self._question if self._state is State.HEARING else None
         return samples_to_ms(self._audio.end - open_.begin) if open_ else 0
 
@@ -205,14 +139,18 @@ class Session:
         """Microphone samples in memory."""
         return len(self._audio)
 
+    def next_turn(self) -> int:
+        """A number that no other turn has."""
+        return self._numbers.turn()
+
     # inputs from the client
 
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None = None) -> None:
         """Other options from now on; `history` replaces the memory."""
         if self.options.find_turns and not options.find_turns:
-            self._uncommitted_from = self._audio.end
+            self._uncommitted.clear()
         self.options = options
-        self._detector.configure(options.rules)
+        self._detector.configure(self._rules())
         if history is not None:
             self.memory.replace(history)
 
@@ -222,10 +160,11 @@ class Session:
         self._settle()
         self._audio.append(samples)
         if not self.options.find_turns:
-            return self._keep_uncommitted()
+            problem = self._uncommitted.keep(self.options.rules.max_turn_ms)
+            return [problem] if problem else []
         signals = self._detector.push(samples, probabilities)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
-        outputs += self._resume_when_quiet()
+        outputs += self._resume_when_quiet() + self._hear_ahead() + self._watch_idle(len(samples))
         self._trim()
         return outputs
 
@@ -236,19 +175,28 @@ class Session:
             return [Problem("shutting_down", _SHUTTING_DOWN)]
         outputs = self._clear("text")
         self._detector.reset()
-        self._question = _Question(self.next_turn(), text=text, typed=True, confirmed_at=self._clock())
+        self._question = Question(self.next_turn(), text=text, typed=True, confirmed_at=self._clock())
         return outputs + self._ask(self._request(text=text), speculative=False)
 
     def commit(self) -> list[Output]:
         """End the turn now."""
         self._settle()
         if not self.options.find_turns:
-            return self._take_uncommitted()
+            sound = self._uncommitted.take()
+            return [sound] if isinstance(sound, Problem) else self._take_sound(self.next_turn(), sound)
         signals = self._detector.flush()
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         if not signals and self._state is State.LISTENING:
             return [QuestionHeard(self.next_turn(), "", no_speech=True)]
         return outputs
+
+    def clear_audio(self) -> list[Output]:
+        """Drop what was said but is no turn yet."""
+        self._settle()
+        self._detector.reset()
+        self._uncommitted.clear()
+        self._overheard = None
+        return self._drop_turn() if self._state is State.HEARING else []
 
     def interrupt(self, played_ms: float | None = None, reason: InterruptReason = "interrupt") -> list[Output]:
         """Stop speaking or thinking; nothing when neither is going on."""
@@ -256,64 +204,6 @@ class Session:
             self.playback(played_ms)
         self._settle()
         return self._clear(reason) if self._state in (State.THINKING, State.SPEAKING) else self._yield()
-
-    def clear_audio(self) -> list[Output]:
-        """Drop what was said but is no turn yet."""
-        self._settle()
-        self._detector.reset()
-        self._uncommitted_from, self._full, self._overheard = self._audio.end, False, None
-        if self._state is not State.HEARING:
-            return []
-        outputs = [*self._yield(), *self._cancel()]
-        self._listen()
-        return outputs
-
-    def respond(
-        self, label: str, options: SessionOptions | None = None, request: Request | None = None
-    ) -> list[Output]:
-        """Answer what stands last in the conversation; where that is no question, the assistant speaks first.
-
-        An open turn ends and is what is answered. `options` are for this answer alone; a `request` is answered instead
-        of the conversation.
-        """
-        self._settle()
-        if self._draining:
-            return [Problem("shutting_down", _SHUTTING_DOWN)]
-        if self.answering:
-            return [Problem("active_response", "an answer is being made; cancel it, or wait for its end")]
-        outputs = self._yield()
-        if self._state is State.HEARING and self._question is not None:
-            outputs += self._end_open_turn(self._question)
-        self._listen()
-        question = self._question = _Question(self.next_turn(), asked=True, confirmed_at=self._clock())
-        if request is None:
-            request = request_of(self.memory, options or self.options, self._clock())
-            question.message, question.text = self.memory.unanswered(), request.text
-            if question.message is not None and request.audio is not None:
-                outputs += self._stop_hearing(question.message)
-                question.hears = question.message.turn_id
-        promised = AnswerPromised(question.turn_id, label, question.hears)
-        return [*outputs, promised, *self._ask(request, speculative=False)]
-
-    def respond_aside(self, label: str, request: Request) -> list[Output]:
-        """Answer beside the conversation: nothing is interrupted by it or remembered of it."""
-        if self._draining:
-            return [Problem("shutting_down", _SHUTTING_DOWN)]
-        self._generation_count += 1
-        question = _Question(self.next_turn(), asked=True, confirmed_at=self._clock())
-        generation = _Generation(self._generation_count, self._clock(), speculative=False)
-        self._asides[generation.generation_id] = (question, generation)
-        start = StartGeneration(generation.generation_id, request, speculative=False)
-        return [AnswerPromised(question.turn_id, label), start]
-
-    def cancel_aside(self, turn_id: int) -> list[Output]:
-        """Stop an answer beside the conversation."""
-        for generation_id, (question, generation) in self._asides.items():
-            if question.turn_id == turn_id:
-                del self._asides[generation_id]
-                done = generation.answer and self._response_done(question, generation, generation.answer, "interrupted")
-                return [CancelGeneration(generation_id, False), *([done] if done else [])]
-        return []
 
     def playback(self, played_ms: float, response_id: int | None = None) -> None:
         """The client says how much of an answer's sound it has played."""
@@ -335,16 +225,72 @@ class Session:
         """Finish the answer in progress and begin no other."""
         self._draining = True
 
+    # answers that the client asks for
+
+    def respond(
+        self, label: str, options: SessionOptions | None = None, request: Request | None = None
+    ) -> list[Output]:
+        """Answer what stands last in the conversation; where that is no question, the assistant speaks first.
+
+        An open turn ends and is what is answered. `options` are for this answer alone; a `request` is answered instead
+        of the conversation.
+        """
+        self._settle()
+        if self._draining:
+            return [Problem("shutting_down", _SHUTTING_DOWN)]
+        if self.answering:
+            return [Problem("active_response", "an answer is being made; cancel it, or wait for its end")]
+        open_ = self._question if self._state is State.HEARING else None
+        if open_ is not None and self.options.answer_turns:
+            open_.options = options
+            given_up = self._cancel() if options else []
+            return [AnswerPromised(open_.turn_id, label, open_.turn_id), *given_up, *self.commit()]
+        outputs = self._yield() if open_ is None else self.commit()
+        self._listen()
+        question = self._question = Question(self.next_turn(), asked=True, confirmed_at=self._clock(), options=options)
+        if request is not None:
+            return [*outputs, AnswerPromised(question.turn_id, label), *self._ask(request, speculative=False)]
+        message = question.message = self.memory.unanswered()
+        question.hears = message.turn_id if message is not None and message.audio is not None else None
+        return [*outputs, AnswerPromised(question.turn_id, label, question.hears), *self._answer_last(question)]
+
+    def _answer_last(self, question: Question) -> list[Output]:
+        """Ask what stands last in the conversation. What is still to be heard of it is heard for the answer; what is
+        too long for that is being heard already, and waited for."""
+        request = request_of(self.memory, question.options or self.options, self._clock())
+        question.text = request.text
+        if question.message is None or request.audio is None:
+            return self._ask(request, speculative=False)
+        if len(request.audio) > ms_to_samples(EARS_MS):
+            self._state = State.THINKING
+            return []
+        return [*self._hearings.stop(question.message), *self._ask(request, speculative=False)]
+
+    def respond_aside(self, label: str, request: Request) -> list[Output]:
+        """Answer beside the conversation: nothing is interrupted by it or remembered of it."""
+        return [Problem("shutting_down", _SHUTTING_DOWN)] if self._draining else self._asides.ask(label, request)
+
+    def cancel_aside(self, turn_id: int) -> list[Output]:
+        """Stop an answer beside the conversation."""
+        return self._asides.cancel(turn_id)
+
+    def hear(self, message: Message) -> list[Output]:
+        """Find out what a message says that came as sound; it has a turn's number."""
+        return self._hearings.hear(message)
+
     # inputs from the generator
 
     def receive_event(self, generation_id: int, event: Event) -> list[Output]:
         """What the generator made; of a cancelled generation it is ignored."""
         if generation_id in self._hearings:
-            return self._on_hearing(generation_id, event)
+            message, outputs = self._hearings.receive(generation_id, event)
+            return [*outputs, *self._on_heard(message)] if message else outputs
         if generation_id in self._asides:
-            return self._on_aside(generation_id, event)
+            return self._asides.receive(generation_id, event)
         if self._held is not None and self._held.generation_id == generation_id:
             return self._keep(self._held, event)
+        if self._question and generation_id in self._question.pieces.pending:
+            return self._on_piece_heard(self._question, generation_id, event)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
@@ -354,28 +300,45 @@ class Session:
             return self._decide(self._held, generation, event)
         return self._take_event(generation, event)
 
-    def _take_event(self, generation: _Generation, event: Event) -> list[Output]:
-        if generation.speculative:
-            generation.held.append(event)
-            return []
-        return self._on_event(generation, event)
-
     def generation_failed(self, generation_id: int, error: OmniError) -> list[Output]:
         """The generator gave up. A speculative one is tried again when the turn is confirmed."""
-        if hearing := self._hearings.pop(generation_id, None):
-            return [Problem(error.code, _told(error), turn_id=hearing.turn_id)]
-        if aside := self._asides.pop(generation_id, None):
-            return self._failed(*aside, error)
+        if generation_id in self._hearings:
+            message, outputs = self._hearings.failed(generation_id, error)
+            return [*outputs, *self._on_unheard(message, error)]
+        if generation_id in self._asides:
+            return self._asides.failed(generation_id, error)
         if self._held is not None and self._held.generation_id == generation_id:
             self._held.failure = error
             return []
+        if self._question and generation_id in self._question.pieces.pending:
+            return self._on_piece_heard(self._question, generation_id, error)
         generation = self._generation
         if generation is None or generation.generation_id != generation_id:
             return []
         if generation.speculative:
             generation.failure = error
-            return []
+            return self._judge(generation, None)
         return [*self._yield(), *self._on_failure(generation, error)]
+
+    def _take_event(self, generation: Generation, event: Event) -> list[Output]:
+        if generation.speculative:
+            generation.held.append(event)
+            return self._judge(generation, event)
+        return self._on_event(generation, event)
+
+    def _on_heard(self, message: Message) -> list[Output]:
+        """Whoever waited for it can be answered."""
+        question = self._question
+        if question is None or question.message is not message or self._generation is not None:
+            return []
+        return self._answer_last(question)
+
+    def _on_unheard(self, message: Message, error: OmniError) -> list[Output]:
+        question = self._question
+        if question is None or question.message is not message or self._generation is not None:
+            return []
+        self._listen()
+        return [Problem(error.code, "the question was not heard; ask again", turn_id=question.turn_id)]
 
     # the microphone's signals
 
@@ -391,121 +354,213 @@ class Session:
         if isinstance(signal, SpeechResumed):
             if self._held is not None:
                 self._held.nothing_said = self._held.quiet_since = None
+            self._question.pieces.resume(signal.at_sample)
             return self._cancel()
         return self._on_speech_end(self._question, signal)
 
     def _on_speech(self, at_sample: int) -> list[Output]:
         question = self._question
         if not self.options.interruptible and self._state in (State.THINKING, State.SPEAKING):
-            self._overheard = _Question(self.next_turn(), begin=at_sample)
+            self._overheard = self._new_turn(at_sample)
             return [SpeechStarted(self._overheard.turn_id, samples_to_ms(at_sample))]
         if self._state is State.THINKING and question and question.may_go_on and self._fits(question, at_sample):
             outputs = self._cancel()  # nothing was answered yet: the same turn goes on
             question.text = None
+            question.pieces.resume(at_sample)
             resumed = True
         else:
             outputs = self._clear("speech") if self._sent is None else self._hold(self._sent)
-            question = self._question = _Question(self.next_turn(), begin=at_sample)
+            question = self._question = self._new_turn(at_sample)
             resumed = False
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
 
-    def _on_pause(self, question: _Question, at_sample: int) -> list[Output]:
+    def _new_turn(self, at_sample: int) -> Question:
+        heard_from = max(0, at_sample - ms_to_samples(self.options.rules.pre_roll_ms))
+        return Question(self.next_turn(), begin=at_sample, pieces=Pieces(heard_from))
+
+    def _on_pause(self, question: Question, at_sample: int) -> list[Output]:
+        question.pieces.pause(at_sample)
         if self._held is not None:
             self._held.quiet_since = at_sample
-        if not self.options.speculate or not self.options.answer_turns or self._draining:
+        wanted = self.options.speculate and self.options.answer_turns and not self._draining
+        if not wanted or question.pieces.pending:
             return []
         return [*self._cancel(), *self._ask(self._spoken(question, at_sample), speculative=True)]
 
-    def _on_speech_end(self, question: _Question, signal: SpeechEnded) -> list[Output]:
+    def _on_speech_end(self, question: Question, signal: SpeechEnded) -> list[Output]:
         question.end = signal.at_sample
+        question.pieces.pause(signal.at_sample)
         question.confirmed_at = self._clock()
         reason: StopReason = signal.reason
         stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), reason)
         if self._draining:
-            outputs = [*self._yield(), *self._cancel()]
-            self._listen()
-            return [stopped, *outputs, Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id)]
+            return [
+                stopped,
+                *self._drop_turn(),
+                Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id),
+            ]
         if not self.options.answer_turns:
             self._listen()
             return [stopped, *self._take(question)]
         if self._held is not None and self._held.nothing_said is not None:
             return [stopped, *self._resume(self._held, question)]
+        if question.pieces.pending:  # the last of them begins the answer
+            self._state = State.THINKING
+            return [stopped]
         generation = self._generation
         if generation is None or generation.failure:
             return [stopped, *self._ask(self._spoken(question, signal.at_sample), speculative=False)]
         self._state = State.THINKING
         generation.speculative = False
-        outputs = [stopped, GenerationAdopted(generation.generation_id)]
+        outputs: list[Output] = [stopped, GenerationAdopted(generation.generation_id)]
         held, generation.held = generation.held, []
         return outputs + [output for event in held for output in self._on_event(generation, event)]
 
-    def _fits(self, question: _Question, at_sample: int) -> bool:
-        """Whether a turn that goes on here leaves room for at least another second in the ears' window."""
+    def _on_overheard(self, question: Question, signal: TurnSignal) -> list[Output]:
+        if not isinstance(signal, SpeechEnded):
+            return []
+        self._overheard, question.end = None, signal.at_sample
+        stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), signal.reason)
+        return [stopped, *self._take(question)]
+
+    def _take(self, question: Question) -> list[Output]:
+        """A turn that was found becomes a message, and is heard: its answer will be asked for."""
+        end = question.end + ms_to_samples(self.options.rules.pause_ms)
+        return self._take_sound(question.turn_id, self._audio.slice(question.pieces.unheard_from, end))
+
+    def _take_sound(self, turn_id: int, sound: np.ndarray) -> list[Output]:
+        message = Message(self.memory.turn_key(turn_id), "user", audio=sound, turn_id=turn_id)
+        self.memory.append(message)
+        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self._hearings.hear(message)]
+
+    def _judge(self, generation: Generation, event: Event | None) -> list[Output]:
+        """What a guess tells of the turn, by an event or by going on without it, decides how long this pause may be."""
+        if generation.judged or isinstance(event, Heard):
+            return []
+        generation.judged = True
+        signals = self._detector.expect(event.probability if isinstance(event, EndOfTurn) else None)
+        return [output for signal in signals for output in self._on_signal(signal)]
+
+    def _rules(self) -> TurnRules:
+        """As they can be followed: without guesses nothing is known at a pause."""
+        rules = self.options.rules
+        guesses = self.options.speculate and self.options.answer_turns
+        return rules if guesses else replace(rules, eagerness=None)
+
+    # long turns
+
+    def _hear_ahead(self) -> list[Output]:
+        """A piece of a long turn is heard while the turn goes on."""
+        question = self._question
+        if self._state is not State.HEARING or question is None or not self.options.answer_turns:
+            return []
+        pieces = question.pieces
+        if not pieces.due(self._audio.end):
+            return []
+        end = pieces.split(self._audio.slice(pieces.unheard_from, self._audio.end))
+        request = Request(audio=self._audio.slice(pieces.unheard_from, end), task=Task.A1T1)
+        generation_id = self._numbers.generation()
+        pieces.send(generation_id, end)
+        return [StartGeneration(generation_id, request, speculative=False)]
+
+    def _on_piece_heard(self, question: Question, generation_id: int, event: Event | OmniError) -> list[Output]:
+        """More of what a piece says. When all are heard, what waited for them goes on."""
+        pieces = question.pieces
+        outputs: list[Output] = []
+        if isinstance(event, TextDelta):
+            pieces.texts[generation_id] += event.text
+        if isinstance(event, OmniError):
+            message = f"part of the question was not heard: {event}"
+            outputs.append(Problem(event.code, message, turn_id=question.turn_id))
+        if isinstance(event, Done | OmniError):
+            pieces.pending.discard(generation_id)
+        if pieces.pending or self._generation or not isinstance(event, Done | OmniError):
+            return outputs
+        if self._state is State.THINKING:
+            return [*outputs, *self._ask(self._spoken(question, question.end), speculative=False)]
+        return outputs if pieces.paused_at is None else outputs + self._on_pause(question, pieces.paused_at)
+
+    def _fits(self, question: Question, at_sample: int) -> bool:
+        """Whether a turn that goes on here may last for at least another second."""
         longest = ms_to_samples(self.options.rules.max_turn_ms - self.options.rules.pre_roll_ms - 1000)
         return at_sample - question.begin <= longest
 
-    def _spoken(self, question: _Question, end: int) -> Request:
-        rules = self.options.rules
-        begin = max(0, question.begin - ms_to_samples(rules.pre_roll_ms))
-        end = min(end + ms_to_samples(rules.pause_ms), begin + ms_to_samples(rules.max_turn_ms))
-        return self._request(audio=self._audio.slice(begin, end))
+    def _spoken(self, question: Question, end: int) -> Request:
+        begin = question.pieces.unheard_from
+        end = min(end + ms_to_samples(self.options.rules.pause_ms), begin + ms_to_samples(EARS_MS))
+        request = self._request(audio=self._audio.slice(begin, end), options=question.options)
+        return replace(request, before=question.pieces.text)
 
     def _trim(self) -> None:
-        """Keep the open turn, else a second and the pre-roll: what a turn that is just beginning may need."""
-        open_ = self._overheard
+        """Keep what is unheard of the open turn, else a second and the pre-roll: what a turn that is just beginning may
+        need."""
         rules = self.options.rules
-        keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms)
-        if open_ is None and self._question and self._state in (State.HEARING, State.THINKING):
-            open_ = self._question if self._question.may_go_on else None
-        if open_ is not None:
-            keep_from = min(keep_from, open_.begin)
-        self._audio.drop_before(keep_from - ms_to_samples(rules.pre_roll_ms))
+        keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms + rules.pre_roll_ms)
+        open_ = self._question if self._state in (State.HEARING, State.THINKING) else None
+        if open_ is not None and open_.may_go_on:
+            keep_from = min(keep_from, open_.pieces.unheard_from)
+        if self._overheard is not None:
+            keep_from = min(keep_from, self._overheard.pieces.unheard_from)
+        self._audio.drop_before(keep_from)
+
+    # silence
+
+    def _watch_idle(self, samples: int) -> list[Output]:
+        """Ask somebody who says nothing for long whether they are still there."""
+        if self._state is not State.LISTENING or self._draining:
+            self._idle.busy()
+            return []
+        silence_ms = self._idle.due_after(samples, self.options.idle_prompt_ms)
+        if silence_ms is None:
+            return []
+        now_ms = samples_to_ms(self._audio.end)
+        question = Question(self.next_turn(), asked=True, idle=True, confirmed_at=self._clock())
+        self._question = question
+        prompted = IdlePrompted(question.turn_id, now_ms - silence_ms, now_ms)
+        return [prompted, *self._ask(self._request(text=INSTRUCTION), speculative=False)]
 
     # the answer
 
-    def _request(self, audio: np.ndarray | None = None, text: str | None = None) -> Request:
+    def _request(
+        self, audio: np.ndarray | None = None, text: str | None = None, options: SessionOptions | None = None
+    ) -> Request:
         history = self.memory.turns(self._clock())
-        return make_request(self.options, history, self.memory.notes(), audio=audio, text=text)
+        return make_request(options or self.options, history, self.memory.notes(), audio=audio, text=text)
 
     def _ask(self, request: Request, speculative: bool) -> list[Output]:
-        self._generation_count += 1
-        self._generation = _Generation(self._generation_count, self._clock(), speculative)
+        generation_id = self._numbers.generation()
+        self._generation = Generation(generation_id, self._clock(), speculative)
         if not speculative:
             self._state = State.THINKING
-        return [StartGeneration(self._generation_count, request, speculative)]
+        return [StartGeneration(generation_id, request, speculative)]
 
-    def _on_event(self, generation: _Generation, event: Event) -> list[Output]:
+    def _on_event(self, generation: Generation, event: Event) -> list[Output]:
         question = self._question
         assert question is not None, "an answer without a question"
         if isinstance(event, Heard):
-            if question.typed or not event.text.strip():
-                return []
-            question.text = event.text.strip()
-            if question.message is not None:
-                question.message.heard(question.text)
-            return [QuestionHeard(question.hears or question.turn_id, question.text)]
+            return self._on_transcript(question, event.text.strip())
+        if isinstance(event, EndOfTurn):
+            return []
         if isinstance(event, Done):
             return self._on_done(question, generation, event)
         outputs: list[Output] = []
         answer = generation.answer or self._begin_answer(question, generation, outputs)
-        return outputs + self._on_piece(question, generation, answer, event)
-
-    def _on_piece(
-        self, question: _Question, generation: _Generation, answer: Answer, event: TextDelta | AudioChunk
-    ) -> list[Output]:
-        outputs: list[Output] = []
         if isinstance(event, TextDelta):
-            if event.text:
-                if generation.first_text_ms is None:
-                    generation.first_text_ms = self._since(question)
-                answer.text += event.text
-                outputs.append(AnswerText(answer.response_id, event.text))
-        elif isinstance(event, AudioChunk) and len(event.samples):
+            outputs += more_text(question, generation, answer, event, self._clock())
+        elif len(event.samples):
             if generation.first_audio_ms is None:
-                generation.first_audio_ms = self._since(question)
+                generation.first_audio_ms = since_confirmed(question, self._clock())
             outputs += self._send_sound(answer, event)
         return outputs
+
+    def _on_transcript(self, question: Question, text: str) -> list[Output]:
+        if question.typed or not text:
+            return []
+        question.text = text
+        if question.message is not None:
+            question.message.heard(text)
+        return [QuestionHeard(question.hears or question.turn_id, text)]
 
     def _send_sound(self, answer: Answer, chunk: AudioChunk) -> list[Output]:
         now = self._clock()
@@ -514,17 +569,18 @@ class Session:
         answer.add_audio(chunk, now)
         return [AnswerAudio(answer.response_id, chunk.samples)]
 
-    def _begin_answer(self, question: _Question, generation: _Generation, outputs: list[Output]) -> Answer:
-        self._response_count += 1
-        answer = generation.answer = Answer(self._response_count)
+    def _begin_answer(self, question: Question, generation: Generation, outputs: list[Output]) -> Answer:
+        answer = generation.answer = Answer(self._numbers.response())
         self._remember(question, answer)
+        if not question.idle:
+            self._idle.answered()
         self._playing = (question, answer)
         self._sent = SentSound() if self.options.resume and self.options.answer_turns else None
         self._state = State.SPEAKING
         outputs.append(ResponseStarted(answer.response_id, question.turn_id))
         return answer
 
-    def _on_done(self, question: _Question, generation: _Generation, event: Done) -> list[Output]:
+    def _on_done(self, question: Question, generation: Generation, event: Done) -> list[Output]:
         outputs: list[Output] = []
         if event.reason == "no_speech":
             if question.message is not None:
@@ -534,155 +590,29 @@ class Session:
         answer = generation.answer or self._begin_answer(question, generation, outputs)
         answer.complete = True
         outputs.append(AnswerTextDone(answer.response_id, answer.text))
-        outputs.append(self._response_done(question, generation, answer, event.reason, event))
+        outputs.append(response_done(question, generation, answer, event.reason, self._clock(), event))
         self._generation = None
         self._question = None
         return outputs
 
-    def _on_failure(self, generation: _Generation, error: OmniError) -> list[Output]:
-        question, answer = self._question, generation.answer
+    def _on_failure(self, generation: Generation, error: OmniError) -> list[Output]:
+        question = self._question
         assert question is not None, "an answer without a question"
-        if answer is None:
+        if generation.answer is None:
             if question.text:
                 self._remember(question)
             self._listen()
         else:
             self._generation = self._question = None
-        return self._failed(question, generation, error)
+        return failed(question, generation, error, self._clock())
 
-    def _failed(self, question: _Question, generation: _Generation, error: OmniError) -> list[Output]:
-        answer = generation.answer
-        response_id = answer.response_id if answer else None
-        problem = Problem(error.code, _told(error), turn_id=question.turn_id, response_id=response_id)
-        if answer is None:
-            return [problem]
-        answer.complete = True
-        return [problem, self._response_done(question, generation, answer, "error")]
-
-    def _remember(self, question: _Question, answer: Answer | None = None) -> None:
+    def _remember(self, question: Question, answer: Answer | None = None) -> None:
         if question.message is None and not question.asked:
             key = self.memory.turn_key(question.turn_id)
             question.message = Message(key, "user", question.text or "", spoken=not question.typed)
             self.memory.append(question.message)
         if answer is not None:
             self.memory.append(Message(self.memory.answer_key(answer.response_id), "assistant", answer=answer))
-
-    def _response_done(
-        self,
-        question: _Question,
-        generation: _Generation,
-        answer: Answer,
-        reason: ResponseReason,
-        made: Done | None = None,
-    ) -> ResponseDone:
-        seconds = answer.sent_ms / 1000
-        took = (generation.finished_at or self._clock()) - generation.started_at
-        return ResponseDone(
-            answer.response_id,
-            question.turn_id,
-            reason,
-            answer.text,
-            round(answer.sent_ms),
-            question.text,
-            generation.first_text_ms,
-            generation.first_audio_ms,
-            round(took / seconds, 3) if seconds and reason in ("stop", "length") else None,
-            {stage: round(1000 * took, 1) for stage, took in made.stages.items()} if made and made.stages else None,
-            Usage(made.prompt_tokens, made.cached_tokens, made.text_tokens, made.audio_tokens) if made else None,
-        )
-
-    # turns that are answered when the client asks
-
-    def _keep_uncommitted(self) -> list[Output]:
-        """Hold what was sent since the last commit, as much as the ears can take."""
-        longest = ms_to_samples(self.options.rules.max_turn_ms)
-        self._audio.drop_before(self._uncommitted_from)
-        if len(self._audio) <= longest:
-            return []
-        self._audio.drop_before(self._audio.end - longest)
-        self._uncommitted_from = self._audio.end - longest
-        told, self._full = self._full, True
-        seconds = self.options.rules.max_turn_ms / 1000
-        message = f"only the last {seconds:g} s are kept of what is not committed; commit or clear more often"
-        return [] if told else [Problem("audio_buffer_full", message)]
-
-    def _take_uncommitted(self) -> list[Output]:
-        begin, self._uncommitted_from, self._full = self._uncommitted_from, self._audio.end, False
-        if self._audio.end - begin < ms_to_samples(SHORTEST_COMMIT_MS):
-            held_ms = samples_to_ms(self._audio.end - begin)
-            return [Problem("no_audio", f"{held_ms} ms of sound to commit; send at least {SHORTEST_COMMIT_MS} ms")]
-        return self._take_sound(self.next_turn(), self._audio.slice(begin, self._audio.end))
-
-    def _end_open_turn(self, question: _Question) -> list[Output]:
-        """The client asks for the answer now: the turn that is being spoken ends here."""
-        outputs = self._cancel()
-        for signal in self._detector.flush():
-            if isinstance(signal, SpeechEnded):
-                question.end = signal.at_sample
-        stopped = SpeechStopped(question.turn_id, samples_to_ms(question.end), "commit")
-        self._listen()
-        return [*outputs, stopped, *self._take(question)]
-
-    def _take(self, question: _Question) -> list[Output]:
-        """A turn that was found becomes a message, and is heard."""
-        sound = self._spoken(question, question.end).audio
-        assert sound is not None
-        return self._take_sound(question.turn_id, sound)
-
-    def _take_sound(self, turn_id: int, sound: np.ndarray) -> list[Output]:
-        message = Message(self.memory.turn_key(turn_id), "user", audio=sound, turn_id=turn_id)
-        self.memory.append(message)
-        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self.hear(message)]
-
-    def hear(self, message: Message) -> list[Output]:
-        """Find out what a message says that came as sound; it has a turn's number."""
-        self._generation_count += 1
-        self._hearings[self._generation_count] = message
-        return [StartGeneration(self._generation_count, Request(audio=message.audio, task=Task.A1T1), False)]
-
-    def _stop_hearing(self, message: Message) -> list[Output]:
-        """Whoever answers it hears it as well."""
-        outputs: list[Output] = []
-        for generation_id, heard in list(self._hearings.items()):
-            if heard is message:
-                del self._hearings[generation_id]
-                outputs.append(CancelGeneration(generation_id, False))
-        return outputs
-
-    def _on_hearing(self, generation_id: int, event: Event) -> list[Output]:
-        if not isinstance(event, Done):
-            return []
-        message, text = self._hearings.pop(generation_id), event.text.strip()
-        message.heard(text)
-        assert message.turn_id is not None
-        return [QuestionHeard(message.turn_id, text, no_speech=not text)]
-
-    def _on_overheard(self, question: _Question, signal: TurnSignal) -> list[Output]:
-        if not isinstance(signal, SpeechEnded):
-            return []
-        self._overheard, question.end = None, signal.at_sample
-        return [
-            SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), signal.reason),
-            *self._take(question),
-        ]
-
-    def _on_aside(self, generation_id: int, event: Event) -> list[Output]:
-        question, generation = self._asides[generation_id]
-        if isinstance(event, Heard):
-            return []
-        outputs: list[Output] = []
-        answer = generation.answer
-        if answer is None:
-            self._response_count += 1
-            answer = generation.answer = Answer(self._response_count)
-            outputs.append(ResponseStarted(answer.response_id, question.turn_id))
-        if isinstance(event, Done):
-            del self._asides[generation_id]
-            answer.complete = True
-            reason: ResponseReason = "length" if event.reason == "length" else "stop"
-            outputs.append(AnswerTextDone(answer.response_id, answer.text))
-            return [*outputs, self._response_done(question, generation, answer, reason, event)]
-        return outputs + self._on_piece(question, generation, answer, event)
 
     # answers that may go on
 
@@ -691,13 +621,12 @@ class Session:
         assert self._playing is not None, "sound without an answer"
         (question, answer), generation, now = self._playing, self._generation, self._clock()
         answer.interrupted_at = now
-        generation_id = generation.generation_id if generation else None
-        self._held = HeldAnswer(question, answer, generation, generation_id, sound)
+        self._held = HeldAnswer(question, answer, generation, sound)
         self._listen()
         text, played_ms = answer.kept_text(now), round(answer.played_ms(now))
         return [Interrupted(answer.response_id, question.turn_id, "speech", text, played_ms)]
 
-    def _keep(self, held: HeldAnswer[_Question, _Generation], event: Event) -> list[Output]:
+    def _keep(self, held: HeldAnswer, event: Event) -> list[Output]:
         """A held answer goes on being made."""
         assert held.generation is not None
         if isinstance(event, Done):
@@ -705,7 +634,7 @@ class Session:
         held.events.append(event)
         return []
 
-    def _decide(self, held: HeldAnswer[_Question, _Generation], generation: _Generation, event: Event) -> list[Output]:
+    def _decide(self, held: HeldAnswer, generation: Generation, event: Event) -> list[Output]:
         """The ears, or a model without a transcript by answering at all, say whether the interruption was one."""
         question = self._question
         assert question is not None, "an answer without a question"
@@ -730,7 +659,7 @@ class Session:
         stopped = SpeechStopped(question.turn_id, samples_to_ms(held.quiet_since), "silence")
         return [stopped, *self._resume(held, question)]
 
-    def _resume(self, held: HeldAnswer[_Question, _Generation], interruption: _Question) -> list[Output]:
+    def _resume(self, held: HeldAnswer, interruption: Question) -> list[Output]:
         """Go on from where the answer was cut: what was sent and not played, then what was made since."""
         self._held, answer, said = None, held.answer, held.nothing_said or ""
         start = held.sound.good_start(answer.played_ms(self._clock()))
@@ -758,7 +687,7 @@ class Session:
         held, self._held = self._held, None
         if held is None or held.generation is None:
             return []
-        done = self._response_done(held.question, held.generation, held.answer, "interrupted")
+        done = response_done(held.question, held.generation, held.answer, "interrupted", self._clock())
         return [CancelGeneration(held.generation.generation_id, False), done]
 
     # endings
@@ -775,14 +704,24 @@ class Session:
                 text, played_ms = answer.kept_text(now), round(answer.played_ms(now))
                 outputs.append(Interrupted(answer.response_id, question.turn_id, reason, text, played_ms))
             if generation and not answer.complete:
-                outputs.append(self._response_done(question, generation, answer, "interrupted"))
+                outputs.append(response_done(question, generation, answer, "interrupted", now))
         elif self._state is State.THINKING and question:
             if question.text:
                 self._remember(question)
             outputs.append(Interrupted(None, question.turn_id, reason, "", 0))
-        cancel = self._cancel()
+        cancel = [*self._cancel(), *self._cancel_pieces()]
         self._listen()
         return [*cancel, *outputs]
+
+    def _drop_turn(self) -> list[Output]:
+        """Forget the open turn. Afterwards: listening."""
+        outputs = [*self._yield(), *self._cancel(), *self._cancel_pieces()]
+        self._listen()
+        return outputs
+
+    def _cancel_pieces(self) -> list[Output]:
+        pending: Collection[int] = self._question.pieces.pending if self._question else ()
+        return [CancelGeneration(piece, speculative=False) for piece in pending]
 
     def _cancel(self) -> list[Output]:
         generation, self._generation = self._generation, None
@@ -797,51 +736,3 @@ class Session:
         sent = self._state is State.SPEAKING and self._generation is None
         if sent and self._playing and not self._playing[1].is_playing(self._clock()):
             self._listen()
-
-    def _since(self, question: _Question) -> int:
-        return round((self._clock() - question.confirmed_at) * 1000)
-
-    def next_turn(self) -> int:
-        """A number that no other turn has."""
-        self._turn_count += 1
-        return self._turn_count
-
-
-def make_request(
-    options: SessionOptions,
-    history: tuple[Turn, ...] = (),
-    notes: Sequence[str] = (),
-    audio: np.ndarray | None = None,
-    text: str | None = None,
-) -> Request:
-    """A question as these options want it answered. `notes` are further instructions."""
-    prompt = options.system_prompt
-    if notes:
-        prompt = "\n".join([*([prompt] if prompt else []), *notes])
-    task = None if options.speak else (Task.T1T2 if audio is None else Task.A1T2)
-    return Request(
-        audio=audio,
-        text=text,
-        task=task,
-        system_prompt=prompt,
-        history=history,
-        sampling=options.sampling,
-        max_tokens=options.max_tokens,
-        max_seconds=options.max_seconds,
-        max_sentences=options.max_sentences,
-    )
-
-
-def request_of(memory: Memory, options: SessionOptions, now: float) -> Request:
-    """What these messages ask for: an answer to the last question, or that the assistant speaks first."""
-    question = memory.unanswered()
-    history, notes = memory.turns(now, question), memory.notes()
-    if question is None:
-        return make_request(options, history, notes, text="")
-    return make_request(options, history, notes, audio=question.audio, text=question.text)
-
-
-def _told(error: OmniError) -> str:
-    if isinstance(error, EngineFull):
-        return "every place for an answer is taken; ask again in a few seconds"
-    return str(error) or "the answer could not be made; ask again"

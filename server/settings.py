@@ -59,11 +59,19 @@ class Settings(BaseSettings):
         None, max_length=2000, description="how the assistant behaves; none: the model's own prompt"
     )
 
-    end_silence_ms: int = Field(500, ge=200, le=3000, description="silence that ends a turn, ms")
+    end_silence_ms: int = Field(
+        500, ge=200, le=3000, description="silence that ends a turn whose words are not judged, ms"
+    )
+    eagerness: Literal["low", "auto", "high", "off"] = Field(
+        "auto", description="also judge by the words whether a turn is over, and how soon; off: by silence alone"
+    )
     pause_ms: int = Field(128, ge=64, le=3000, description="silence at which work on the answer begins, ms")
     min_speech_ms: int = Field(200, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
     pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")
-    max_turn_s: float = Field(30.0, ge=1, le=30, description="longest turn, seconds (the ears' window)")
+    max_turn_s: float = Field(120.0, ge=1, le=180, description="longest turn, seconds; it is heard in pieces of 30 s")
+    idle_prompt_s: float = Field(
+        0, ge=0, le=3600, description="silence after an answer at which somebody is asked if they are there; 0: never"
+    )
     speech_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a window is speech, 0-1")
     gap_commit_ms: int = Field(
         1000, ge=100, le=60_000, description="an open turn ends when no audio comes for this long, ms"

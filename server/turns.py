@@ -1,6 +1,7 @@
 """Finds the turns in what the microphone hears: voice activity and endpointing behind one small protocol.
 
-`Endpointer` turns the voice probability of each 32 ms window (`server/voices.py`) into signals.
+`Endpointer` turns the voice probability of each 32 ms window (`server/voices.py`) into signals. How much silence ends a
+turn may depend on what was said: whoever hears it tells `expect` how likely that was all (`server/eagerness.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from model.voice_activity import WINDOW_SAMPLES
+from server.eagerness import WAITS, Eagerness
 
 SAMPLE_RATE = 16_000
 """Of the microphone, inside the server."""
@@ -32,13 +34,16 @@ def samples_to_ms(samples: int) -> int:
 
 @dataclass(frozen=True)
 class TurnRules:
-    """When a turn begins and ends. `end_silence_ms` ends it, `pause_ms` is worth a guess that it will end."""
+    """When a turn begins and ends. After `pause_ms` of silence it is guessed that it will, `end_silence_ms` end it."""
 
     end_silence_ms: int = 500
+    eagerness: Eagerness | None = None
+    """How much silence ends a turn whose words are judged by `expect`: `end_silence_ms` is then for those that cannot
+    be judged. None: silence alone decides."""
     pause_ms: int = 128
     min_speech_ms: int = 200
     pre_roll_ms: int = 320
-    max_turn_ms: int = 30_000
+    max_turn_ms: int = 120_000
     threshold: float = 0.5
 
 
@@ -81,6 +86,10 @@ class TurnDetector(Protocol):
         """(n,) float32 at 16 kHz, any n, and how likely each window of 512 that they complete holds a voice."""
         ...
 
+    def expect(self, probability: float | None) -> list[TurnSignal]:
+        """At a pause: how likely what was said so far ends the turn, None when nobody can tell. It may end now."""
+        ...
+
     def flush(self) -> list[TurnSignal]:
         """End the open turn now; nothing when nobody has spoken."""
         ...
@@ -103,7 +112,11 @@ class _Phase(Enum):
 
 
 class Endpointer:
-    """`TurnDetector` by silence. Every rule is counted in samples."""
+    """`TurnDetector` by silence, as much of it as what was said asks for. Every rule is counted in samples.
+
+    While words are still to be judged, a pause lasts the longest that they could ask for: the judgement decides when it
+    comes.
+    """
 
     def __init__(self, rules: TurnRules) -> None:
         self._rules = rules
@@ -112,6 +125,8 @@ class Endpointer:
         self._begin = 0
         self._voiced = 0
         self._last_voice = 0
+        self._end_silence = 0
+        """Samples of it that end the turn at this pause."""
 
     def configure(self, rules: TurnRules) -> None:
         """Other rules from the next window on."""
@@ -129,6 +144,15 @@ class Endpointer:
             self._position += WINDOW_SAMPLES
             signals += self._judge(probability)
         return signals
+
+    def expect(self, probability: float | None) -> list[TurnSignal]:
+        """The judgement of this pause; of a pause that is over, or without eagerness, it is ignored."""
+        eagerness = self._rules.eagerness
+        if self._phase is not _Phase.PAUSED or eagerness is None:
+            return []
+        silence_ms = self._rules.end_silence_ms if probability is None else WAITS[eagerness].silence_ms(probability)
+        self._end_silence = ms_to_samples(silence_ms)
+        return self._end_by_silence()
 
     def flush(self) -> list[TurnSignal]:
         """End the open turn; a beginning that is still too short to be one counts here."""
@@ -174,14 +198,21 @@ class Endpointer:
         if voiced and self._phase is _Phase.PAUSED:
             self._phase = _Phase.SPEECH
             signals.append(SpeechResumed(self._position - WINDOW_SAMPLES))
-        silence = self._position - self._last_voice
-        if silence >= ms_to_samples(rules.end_silence_ms):
-            self.reset()
-            signals.append(SpeechEnded(self._last_voice, "silence"))
+        if self._phase is _Phase.SPEECH:
+            unjudged_ms = rules.end_silence_ms if rules.eagerness is None else WAITS[rules.eagerness].longest_ms
+            self._end_silence = ms_to_samples(unjudged_ms)
+        if ended := self._end_by_silence():
+            signals += ended
         elif self._position + WINDOW_SAMPLES - self._begin > ms_to_samples(rules.max_turn_ms - rules.pre_roll_ms):
             self._phase = _Phase.DEAF
             signals.append(SpeechEnded(self._position, "max_turn"))
-        elif self._phase is _Phase.SPEECH and silence >= ms_to_samples(rules.pause_ms):
+        elif self._phase is _Phase.SPEECH and self._position - self._last_voice >= ms_to_samples(rules.pause_ms):
             self._phase = _Phase.PAUSED
             signals.append(SpeechPaused(self._last_voice))
         return signals
+
+    def _end_by_silence(self) -> list[TurnSignal]:
+        if self._position - self._last_voice < self._end_silence:
+            return []
+        self.reset()
+        return [SpeechEnded(self._last_voice, "silence")]

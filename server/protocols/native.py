@@ -107,12 +107,15 @@ class NativeConnection(Connection):
             return
         options = self.service.options()
         rules = options.rules
-        if start.end_silence_ms is not None:
-            rules = replace(rules, end_silence_ms=start.end_silence_ms)
+        if start.end_silence_ms is not None:  # who names a silence means it, unless words are to be judged as well
+            rules = replace(rules, end_silence_ms=start.end_silence_ms, eagerness=None)
+        if start.eagerness is not None:
+            rules = replace(rules, eagerness=None if start.eagerness == "off" else start.eagerness)
         options = replace(
             options,
             rules=rules,
             resume=settings.resume if start.resume is None else start.resume,
+            idle_prompt_ms=options.idle_prompt_ms if start.idle_prompt_ms is None else start.idle_prompt_ms,
             system_prompt=start.system_prompt or options.system_prompt,
             sampling=SamplingParams(
                 temperature=start.temperature,
@@ -130,6 +133,7 @@ class NativeConnection(Connection):
             start.sample_rate,
             ANSWER_SAMPLE_RATE,
             rules.end_silence_ms,
+            rules.eagerness or "off",
             self.service.model_name,
             Limits(
                 settings.max_frame_bytes,

@@ -9,9 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from server.eagerness import Eagerness
 from server.events import (
     AnswerText,
     AnswerTextDone,
+    IdlePrompted,
     Interrupted,
     Problem,
     QuestionHeard,
@@ -44,6 +46,8 @@ class Start(_Message):
     sample_rate: int = Field(16_000, ge=8000, le=48_000)
     system_prompt: str | None = Field(None, max_length=2000)
     end_silence_ms: int | None = Field(None, ge=200, le=3000)
+    eagerness: Eagerness | Literal["off"] | None = None
+    idle_prompt_ms: int | None = Field(None, ge=0, le=3_600_000)
     language: str = Field("en", max_length=35)
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
@@ -125,6 +129,7 @@ _NAMES: dict[type, str] = {
     SpeechStarted: "speech_started",
     SpeechStopped: "speech_stopped",
     QuestionHeard: "heard",
+    IdlePrompted: "idle_prompted",
     ResponseStarted: "response_started",
     AnswerText: "text_delta",
     AnswerTextDone: "text_done",

@@ -22,14 +22,15 @@ from server.auth import Grant
 from server.conversation import Conversation
 from server.events import Reply, SessionEvent
 from server.memory import Memory, Message
+from server.options import request_of
 from server.protocols import realtime_beta
 from server.protocols.admission import admit
 from server.protocols.connection import BadMessage, Connection, serve_connection
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
 from server.protocols.realtime_items import new_id, read_audio, read_item
 from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
+from server.push_to_talk import SHORTEST_COMMIT_MS
 from server.service import Service
-from server.session import SHORTEST_COMMIT_MS, request_of
 
 SUBPROTOCOL = "realtime"
 _ROUNDING_MS = 50

@@ -18,6 +18,7 @@ from server.events import (
     AnswerAudio,
     AnswerPromised,
     AnswerText,
+    IdlePrompted,
     Interrupted,
     Problem,
     QuestionHeard,
@@ -170,6 +171,15 @@ class RealtimeEvents:
                     "type": "input_audio_buffer.speech_stopped",
                     "audio_end_ms": event.at_ms,
                     "item_id": turn.key,
+                }
+            ]
+        if isinstance(event, IdlePrompted):
+            return [
+                {
+                    "type": "input_audio_buffer.timeout_triggered",
+                    "audio_start_ms": event.since_ms,
+                    "audio_end_ms": event.at_ms,
+                    "item_id": self._memory.turn_key(event.turn_id),
                 }
             ]
         if isinstance(event, TurnTaken):

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.audio import Encoding
+from server.eagerness import Eagerness
+from server.options import SessionOptions
 from server.protocols.connection import BadMessage
-from server.session import SessionOptions
 
 SAMPLE_RATE = 24_000
 """Hz, of `audio/pcm`."""
+_EAGERNESS: dict[str, Eagerness] = {"low": "low", "medium": "auto", "auto": "auto", "high": "high"}
 _TURNED_OFF_BY_NULL = ("turn_detection", "transcription", "noise_reduction", "idle_timeout_ms", "instructions")
 """Other fields that are null are as if left out."""
 _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm16", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
@@ -166,13 +168,18 @@ class RealtimeSession(_Part):
             threshold = min(max(vad.threshold, 0.01), 0.99)
             rules = replace(
                 rules,
+                eagerness=None,
                 end_silence_ms=vad.silence_duration_ms,
                 pre_roll_ms=vad.prefix_padding_ms,
                 threshold=threshold,
             )
+        elif isinstance(vad, SemanticVad):
+            rules = replace(rules, eagerness=_EAGERNESS[vad.eagerness])
+        idle_ms = vad.idle_timeout_ms if isinstance(vad, ServerVad) else None
         return replace(
             answer_options(self, defaults),
             rules=rules,
+            idle_prompt_ms=idle_ms or defaults.idle_prompt_ms,
             find_turns=vad is not None,
             answer_turns=vad is not None and vad.create_response,
             interruptible=vad is None or vad.interrupt_response,

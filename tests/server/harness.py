@@ -42,6 +42,8 @@ class ScriptedDetector:
 
     script: list[tuple[int, TurnSignal]]
     on_flush: list[TurnSignal] = field(default_factory=list)
+    on_expect: list[TurnSignal] = field(default_factory=list)
+    expected: list[float | None] = field(default_factory=list)
     position: int = 0
     resets: int = 0
     rules: TurnRules | None = None
@@ -51,6 +53,11 @@ class ScriptedDetector:
         due = [signal for at, signal in self.script if at <= self.position]
         self.script = [(at, signal) for at, signal in self.script if at > self.position]
         return due
+
+    def expect(self, probability: float | None) -> list[TurnSignal]:
+        self.expected.append(probability)
+        signals, self.on_expect = self.on_expect, []
+        return signals
 
     def flush(self) -> list[TurnSignal]:
         signals, self.on_flush = self.on_flush, []

@@ -26,7 +26,8 @@ from server.events import (
     StartGeneration,
 )
 from server.held_answer import SentSound
-from server.session import Session, SessionOptions, State
+from server.options import SessionOptions
+from server.session import Session, State
 from server.turns import SpeechBegan, SpeechEnded, SpeechPaused, SpeechResumed, TurnSignal
 from tests.server.harness import FakeClock, ScriptedDetector
 

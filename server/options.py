@@ -1,0 +1,73 @@
+"""What may be chosen for a conversation, and the requests that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model.request import Request, Turn
+from model.sampling import SamplingParams
+from model.vocabulary import Task
+from server.memory import Memory
+from server.turns import TurnRules
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a client or the operator may choose for a conversation."""
+
+    rules: TurnRules = field(default_factory=TurnRules)
+    speculate: bool = True
+    idle_prompt_ms: int | None = None
+    """Silence after an answer at which somebody is asked, once, whether they are still there; None: never."""
+    system_prompt: str | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    max_tokens: int = 160
+    max_seconds: float = 40.0
+    max_sentences: int | None = 3
+    speak: bool = True
+    """Answers are spoken; otherwise they are text alone."""
+    find_turns: bool = True
+    """The server finds turns in the microphone; otherwise the client commits what it sent (push-to-talk)."""
+    answer_turns: bool = True
+    """A turn that was found is answered; otherwise the client asks for every answer."""
+    interruptible: bool = True
+    """Speech stops an answer."""
+    resume: bool = False
+    """An answer that was stopped by a cough or a "mm-hm" goes on."""
+
+
+def make_request(
+    options: SessionOptions,
+    history: tuple[Turn, ...] = (),
+    notes: Sequence[str] = (),
+    audio: np.ndarray | None = None,
+    text: str | None = None,
+) -> Request:
+    """A question as these options want it answered. `notes` are further instructions."""
+    prompt = options.system_prompt
+    if notes:
+        prompt = "\n".join([*([prompt] if prompt else []), *notes])
+    task = None if options.speak else (Task.T1T2 if audio is None else Task.A1T2)
+    return Request(
+        audio=audio,
+        text=text,
+        task=task,
+        system_prompt=prompt,
+        history=history,
+        sampling=options.sampling,
+        max_tokens=options.max_tokens,
+        max_seconds=options.max_seconds,
+        max_sentences=options.max_sentences,
+    )
+
+
+def request_of(memory: Memory, options: SessionOptions, now: float) -> Request:
+    """What these messages ask for: an answer to the last question, or that the assistant speaks first."""
+    question = memory.unanswered()
+    history, notes = memory.turns(now, question), memory.notes()
+    if question is None:
+        return make_request(options, history, notes, text="")
+    return make_request(options, history, notes, audio=question.audio, text=question.text)
