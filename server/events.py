@@ -162,6 +162,9 @@ class Resumed:
     turn_id: int
     """The turn that it answers."""
     played_ms: int
+    left_ms: int | None
+    """Sound that follows, where all of it was made before the cut; None: it is still being made, and
+    `ResponseDone` comes."""
 
 
 @dataclass(frozen=True)

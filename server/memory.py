@@ -82,6 +82,10 @@ class Answer:
             return self.text.strip()
         return whole_words(self.text, self._characters(played))
 
+    def after(self, played_ms: float) -> str:
+        """The text that is spoken from there on, to the next whole word."""
+        return self.text[len(whole_words(self.text, self._characters(played_ms))) :].strip()
+
     def _characters(self, played_ms: float) -> int:
         if len(self._marks) == 1:
             return int(played_ms * _CHARACTERS_PER_MS)

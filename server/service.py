@@ -129,6 +129,7 @@ class Service:
         return SessionOptions(
             rules=rules,
             speculate=s.speculate,
+            resume=s.resume,
             idle_prompt_ms=round(s.idle_prompt_s * 1000),
             system_prompt=s.system_prompt,
             sampling=SamplingParams(repetition_penalty=s.repetition_penalty),

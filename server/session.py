@@ -669,9 +669,15 @@ class Session:
         answer.resume(played_ms, self._clock())
         self._state, self._playing, self._sent = State.SPEAKING, (held.question, answer), held.sound
         self._generation, self._question = held.generation, held.question if held.generation else None
+        left_ms = sum(len(chunk.samples) for chunk in pieces) * 1000 // ANSWER_SAMPLE_RATE
         outputs: list[Output] = [
             QuestionHeard(interruption.turn_id, said, no_speech=not said),
-            Resumed(answer.response_id, held.question.turn_id, round(played_ms)),
+            Resumed(
+                answer.response_id,
+                held.question.turn_id,
+                round(played_ms),
+                left_ms if held.generation is None else None,
+            ),
         ]
         for chunk in pieces:
             outputs += self._send_sound(answer, chunk)

@@ -94,7 +94,7 @@ class EchoCanceller:
                 own += [False] * (count == room)
             self._position += count
             samples = samples[count:]
-        return Cleaned(pieces[0] if len(pieces) == 1 else np.concatenate([samples, *pieces]), own)
+        return Cleaned(pieces[0] if len(pieces) == 1 else np.concatenate([samples[:0], *pieces]), own)
 
     # one block
 

@@ -114,7 +114,7 @@ class NativeConnection(Connection):
         options = replace(
             options,
             rules=rules,
-            resume=settings.resume if start.resume is None else start.resume,
+            resume=options.resume if start.resume is None else start.resume,
             idle_prompt_ms=options.idle_prompt_ms if start.idle_prompt_ms is None else start.idle_prompt_ms,
             system_prompt=start.system_prompt or options.system_prompt,
             sampling=SamplingParams(

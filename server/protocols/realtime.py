@@ -256,10 +256,13 @@ class RealtimeConnection(Connection):
         answer = message.answer
         if answer is None or not answer.sent_ms:
             raise BadMessage("invalid_value", "only an answer's sound can be truncated", "item_id")
-        if truncate.audio_end_ms > answer.sent_ms + _ROUNDING_MS:
-            text = f"the answer's sound so far is {answer.sent_ms:.0f} ms; it cannot end at {truncate.audio_end_ms} ms"
+        begin_ms = self._events.place_of(truncate.item_id)[1]
+        sent_ms = answer.sent_ms - begin_ms
+        if truncate.audio_end_ms > sent_ms + _ROUNDING_MS:
+            text = f"the answer's sound so far is {sent_ms:.0f} ms; it cannot end at {truncate.audio_end_ms} ms"
             raise BadMessage("invalid_value", text, "audio_end_ms")
-        self.conversation.session.truncate(answer, truncate.audio_end_ms)
+        if not self._events.went_on(truncate.item_id):  # else it counts what is played of the rest
+            self.conversation.session.truncate(answer, begin_ms + truncate.audio_end_ms)
         await self._tell({"type": "conversation.item.truncated", **truncate.model_dump()})
 
     async def _delete(self, data: dict[str, Any]) -> None:
@@ -268,7 +271,7 @@ class RealtimeConnection(Connection):
         await self._tell({"type": "conversation.item.deleted", "item_id": message.key})
 
     def _find(self, key: str, code: str, param: str = "item_id") -> Message:
-        message = self._memory.find(key)
+        message = self._memory.find(self._events.place_of(key)[0])
         if message is None:
             raise BadMessage(code, f"there is no item {key!r} in this conversation", param)
         return message

@@ -25,6 +25,7 @@ from server.events import (
     Reply,
     ResponseDone,
     ResponseStarted,
+    Resumed,
     SessionEvent,
     SpeechStarted,
     SpeechStopped,
@@ -80,6 +81,10 @@ class _Response:
     hears: int | None = None
     """The number of the spoken turn that is heard for it."""
     item_id: str | None = None
+    goes_on: bool = False
+    """The rest of an answer that was interrupted by nothing."""
+    left_ms: float | None = None
+    """Sound that ends it; None: its end is told."""
     text: str = ""
     error: Problem | None = None
     usage: Usage | None = None
@@ -113,6 +118,8 @@ class RealtimeEvents:
         self._turns: dict[int, _Turn] = {}
         self._responses: dict[int, _Response] = {}
         """In progress, by the number of the turn that they answer."""
+        self._continued: dict[str, tuple[str, int]] = {}
+        """Items that are the rest of an answer: its key, and where in its sound they begin (ms)."""
         self._answers: dict[int, _Response] = {}
         """The same, by the number of the answer, once it has begun."""
 
@@ -128,6 +135,14 @@ class RealtimeEvents:
         """The turn of a response beside the conversation that is in progress."""
         open_ = self._responses.values()
         return next((one.turn_id for one in open_ if one.id == response_id and one.wanted.aside), None)
+
+    def place_of(self, item_id: str) -> tuple[str, int]:
+        """(the key of the message that an item is or belongs to, where in its sound the item begins in ms)."""
+        return self._continued.get(item_id, (item_id, 0))
+
+    def went_on(self, item_id: str) -> bool:
+        """The rest of this item's answer is another item."""
+        return any(key == item_id for key, _ in self._continued.values())
 
     def will_hear(self, message: Message) -> None:
         """A spoken item that the client put into the conversation is being heard."""
@@ -194,6 +209,8 @@ class RealtimeEvents:
             return events
         if isinstance(event, ResponseStarted):
             return self._started(event)
+        if isinstance(event, Resumed):
+            return self._resumed(event)
         if isinstance(event, AnswerText | AnswerAudio):
             return self._piece(event)
         if isinstance(event, ResponseDone):
@@ -276,13 +293,31 @@ class RealtimeEvents:
         response, events = self._ensure_open(event.turn_id)
         self._answers[event.response_id] = response
         aside = response.wanted.aside
-        key = response.item_id = new_id("item") if aside else self._memory.answer_key(event.response_id)
-        shown = item(key, "assistant", [], "in_progress")
-        head = {"response_id": response.id, "output_index": 0, "item": shown}
-        events.append({"type": "response.output_item.added", **head})
-        if not aside:
-            before = self._before(self._memory.find(key)) if self._memory.find(key) else None
-            events.append({"type": "conversation.item.added", "previous_item_id": before, "item": shown})
+        key = new_id("item") if aside else self._memory.answer_key(event.response_id)
+        message = self._memory.find(key)
+        return events + self._begin_item(response, key, self._before(message) if message else None)
+
+    def _resumed(self, event: Resumed) -> list[Event]:
+        """The API has no way to go on with an item that was cut: the rest is another response."""
+        response, events = self._open(event.turn_id, Wanted(self.session), new_id("resp"))
+        response.goes_on, response.left_ms = True, event.left_ms
+        self._answers[event.response_id] = response
+        key, answer = self._memory.answer_key(event.response_id), self._memory.answer(event.response_id)
+        item_id = new_id("item")
+        self._continued[item_id] = (key, event.played_ms)
+        events += self._begin_item(response, item_id, key)
+        if answer is not None and (rest := answer.after(event.played_ms)):
+            events += self._piece(AnswerText(event.response_id, rest))
+        return events
+
+    def _begin_item(self, response: _Response, item_id: str, previous: str | None) -> list[Event]:
+        response.item_id = item_id
+        shown = item(item_id, "assistant", [], "in_progress")
+        events: list[Event] = [
+            {"type": "response.output_item.added", "response_id": response.id, "output_index": 0, "item": shown}
+        ]
+        if not response.wanted.aside:
+            events.append({"type": "conversation.item.added", "previous_item_id": previous, "item": shown})
         part = {"type": "audio", "transcript": ""} if response.speaks else {"type": "text", "text": ""}
         return [*events, {"type": "response.content_part.added", **response.place(), "part": part}]
 
@@ -294,7 +329,12 @@ class RealtimeEvents:
             response.text += event.text
             kind = "response.output_audio_transcript.delta" if response.speaks else "response.output_text.delta"
             return [{"type": kind, **response.place(), "delta": event.text}]
-        return self._sound(response, response.encoder.encode(event.samples))
+        events = self._sound(response, response.encoder.encode(event.samples))
+        if response.left_ms is not None:
+            response.left_ms -= event.duration_ms
+            if response.left_ms < 1:
+                events += self._close(response, "completed", None)
+        return events
 
     def _sound(self, response: _Response, data: bytes) -> list[Event]:
         if not data:
@@ -306,7 +346,8 @@ class RealtimeEvents:
         response = self._answers.get(event.response_id)
         if response is None:
             return []
-        response.usage, response.text = event.usage, event.text
+        response.usage = event.usage
+        response.text = response.text if response.goes_on else event.text
         status, reason = _STATUS[event.reason]
         return self._close(response, status, reason)
 
@@ -381,9 +422,9 @@ class RealtimeEvents:
         events.append(
             {"type": "response.output_item.done", "response_id": response.id, "output_index": 0, "item": shown}
         )
-        message = None if response.wanted.aside else self._memory.find(key)
+        message = None if response.wanted.aside else self._memory.find(self.place_of(key)[0])
         if message is not None:
-            before = self._before(message)
+            before = message.key if response.goes_on else self._before(message)
             events.append({"type": "conversation.item.done", "previous_item_id": before, "item": shown})
         return events
 

@@ -453,6 +453,55 @@ async def test_speech_interrupts_an_answer_that_is_made(question: np.ndarray) ->
         assert (await talk.until("response.done"))[-1]["response"]["status"] == "completed"
 
 
+async def test_an_answer_goes_on_as_another_response_when_nothing_was_said(question: np.ndarray) -> None:
+    generator = ScriptedGenerator()
+    async with running(generator) as server, api(server) as talk:
+        await talk.greeted()
+        await talk.type("Hello")
+        await talk.send("response.create")
+        first = await talk.until("response.done")
+        generator.script = [Heard(""), Done("no_speech", "", 0.0, 0, 0)]
+        await talk.say(np.concatenate([question, QUIET]))
+        events = await talk.until("response.done")
+        answer, rest = (e[-1]["response"]["output"][0] for e in (first, events))
+        assert answer["id"] != rest["id"]
+        added = next(e for e in events if e["type"] == "conversation.item.added")
+        assert (added["previous_item_id"], added["item"]["id"]) == (answer["id"], rest["id"])
+        assert ANSWER.endswith(rest["content"][0]["transcript"])
+        again = sound_of(events)
+        assert sound_of(first)[-len(again) // 2 :] == again[-len(again) // 2 :]
+        assert len(again) < len(sound_of(first))
+        left_ms = len(again) / 48
+        generator.script = None
+        cut = {"item_id": rest["id"], "content_index": 0}
+        await talk.send("conversation.item.truncate", **cut, audio_end_ms=math.ceil(left_ms) + 100)
+        assert (await failed(talk))["param"] == "audio_end_ms"
+        await talk.send("conversation.item.truncate", **cut, audio_end_ms=0)
+        await talk.next("conversation.item.truncated")
+        await talk.type("And?")
+        await talk.send("response.create")
+        await talk.until("response.done")
+    said = generator.requests[-1].history[0].assistant
+    assert ANSWER.startswith(said)
+    assert len(said) < len(ANSWER), "what was cut off is not remembered"
+
+
+async def test_somebody_silent_is_asked_whether_they_are_there() -> None:
+    generator = ScriptedGenerator()
+    async with running(generator, max_audio_lead_s=60) as server, api(server) as talk:
+        await talk.greeted()
+        await talk.update(audio={"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}}})
+        await talk.update(output_modalities=["text"])
+        await talk.type("Hello")
+        await talk.send("response.create")
+        await talk.until("response.done")
+        await talk.say(np.zeros(16_000 * 6, np.float32))
+        events = await talk.until("response.done")
+    assert events[0]["type"] == "input_audio_buffer.timeout_triggered"
+    assert events[0]["audio_end_ms"] - events[0]["audio_start_ms"] == pytest.approx(5000, abs=110)
+    assert events[-1]["response"]["status"] == "completed"
+
+
 async def test_an_answer_that_may_not_be_interrupted_goes_on_and_the_turn_is_kept(question: np.ndarray) -> None:
     generator = ScriptedGenerator(step_s=0.1)
     async with running(generator) as server, api(server) as talk:
