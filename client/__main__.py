@@ -19,10 +19,13 @@ import soundfile
 import soxr
 
 from client.omni_client import Audio, Error, Event, OmniClient, OmniClientError
+from omni_command import called_as, version
 
 RATES = range(8_000, 48_001)
 LONGEST_S = 30
 ANSWER_RATE = 24_000
+DESCRIPTION = "Ask a running server, spoken or typed, and print what happens as JSON lines."
+EPILOG = "Exit status: 0 answered, 1 refused or failed, 2 used wrongly; a sentence on standard error says why."
 
 
 class UsageError(Exception):
@@ -106,20 +109,29 @@ async def converse(options: argparse.Namespace) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m client", description=__doc__)
-    parser.add_argument(
-        "question", nargs="*", help="sound file of a spoken question, 30 s at most; several make a talk"
+    parser = argparse.ArgumentParser(called_as("client"), description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"mini-omni {version()}")
+    what = parser.add_argument_group("What to ask: one of these")
+    what.add_argument("question", nargs="*", help="sound file of a spoken question, 30 s at most; several make a talk")
+    what.add_argument(
+        "--text", action="append", default=[], help="a typed question; may be given several times (default: none)"
     )
-    parser.add_argument("--text", action="append", default=[], help="a typed question; may be given several times")
-    parser.add_argument("--mic", action="store_true", help="talk: microphone and loudspeaker, until Ctrl-C")
-    parser.add_argument("--url", default="ws://127.0.0.1:8000/ws", help="the server (default: %(default)s)")
-    parser.add_argument(
-        "--key", default=os.environ.get("OMNI_KEY"), help="for a server that wants one (default: $OMNI_KEY)"
+    what.add_argument("--mic", action="store_true", help="talk with microphone and loudspeaker, until Ctrl-C")
+    whom = parser.add_argument_group("Whom")
+    whom.add_argument("--url", default="ws://127.0.0.1:8000/ws", help="the server's WebSocket (default: %(default)s)")
+    whom.add_argument(
+        "--key", default=os.environ.get("OMNI_KEY"), help="for a server that wants one (default: $OMNI_KEY, or none)"
     )
-    parser.add_argument("--out", type=Path, metavar="ANSWER.WAV", help="write the answers' sound here, 24 kHz mono")
-    parser.add_argument("--persona", help="system prompt: how to answer")
-    parser.add_argument("--silence-ms", type=int, default=500, help="with --mic: pause that ends a turn (default: 500)")
-    parser.add_argument("--seed", type=int, help="the same seed gives the same answers")
+    how = parser.add_argument_group("How")
+    how.add_argument(
+        "--out", type=Path, metavar="ANSWER.WAV", help="write the answers' sound here, 24 kHz mono (default: nowhere)"
+    )
+    how.add_argument("--persona", metavar="TEXT", help="system prompt: how to answer (default: the server's)")
+    how.add_argument(
+        "--silence-ms", type=int, default=500, metavar="MS",
+        help="with --mic: pause that ends a turn, 200 to 3000 ms (default: %(default)s)",
+    )  # fmt: skip
+    how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answers (default: drawn anew)")
     options = parser.parse_args(arguments)
     if options.mic == bool(options.question or options.text):
         parser.error("give a sound file, --text, or --mic")
@@ -134,14 +146,23 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except UsageError as error:
-        print(f"python -m client: {error}", file=sys.stderr)
+        print(f"{called_as('client')}: {error}", file=sys.stderr)
         return 2
     except OmniClientError as error:
-        print(f"python -m client: {error}", file=sys.stderr)
+        print(f"{called_as('client')}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"python -m client: no server answers at {options.url} ({error}); start one: make serve", file=sys.stderr)
+        print(
+            f"{called_as('client')}: no server answers at {options.url} ({error}); "
+            "start one: make serve, or omni-server",
+            file=sys.stderr,
+        )
     return 1
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command: `main`, then the end of the process."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

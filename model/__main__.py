@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omni_command import called_as, version
+
 if TYPE_CHECKING:
     from model.omni import MiniOmni
     from model.request import Done, Request
@@ -54,32 +56,45 @@ class Report:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        "python -m model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        called_as("model"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("question", nargs="?", type=Path, help="a WAV file of any rate and channel count, at most 30 s")
-    made.add_argument("--text", help="a typed question instead of a spoken one")
-    made.add_argument("--out", type=Path, help="where the spoken answer is written, a WAV file (24 kHz, mono, 16 bit)")
-    made.add_argument("--model", help="folder or hub id of a checkpoint; without it, the embedded model")
-    made.add_argument(
+    made.add_argument("--version", action="version", version=f"mini-omni {version()}")
+    what = made.add_argument_group("What to ask: one of these")
+    what.add_argument("question", nargs="?", type=Path, help="a WAV file of any rate and channel count, 30 s at most")
+    what.add_argument("--text", help="a typed question instead of a spoken one")
+    answered = made.add_argument_group("The answer")
+    answered.add_argument(
+        "--out", type=Path, metavar="ANSWER.WAV", help="where its sound is written, 24 kHz mono (default: nowhere)"
+    )
+    answered.add_argument(
         "--task",
         choices=["A1A2", "A1T2", "A1T1", "T1A2", "T1T2"],
-        help="A: audio, T: text; 1: the question, 2: the answer (A1T1 transcribes); without it, the answer is spoken",
+        help="A: audio, T: text; 1: the question, 2: the answer; A1T1 transcribes (default: a spoken answer)",
     )
-    made.add_argument("--seed", type=int, help="makes answers with a temperature repeatable")
-    made.add_argument("--temperature", type=float, default=0.0, help="of the answer's text; 0, the default: likeliest")
-    made.add_argument(
-        "--repetition-penalty", type=float, default=1.0, help="above 1: words that were said are less likely (to 2)"
+    answered.add_argument("--seed", type=int, metavar="N", help="makes a temperature repeatable (default: drawn anew)")
+    answered.add_argument(
+        "--temperature", type=float, default=0.0, metavar="N", help="of its text; 0 is the likeliest (default: 0)"
     )
-    made.add_argument("--max-tokens", type=int, default=256, help="text tokens of the answer at most (default 256)")
-    made.add_argument("--max-seconds", type=float, default=40.0, help="seconds of speech at most (default 40)")
-    made.add_argument("--device", default="auto", help="auto (the default), cpu or cuda")
-    made.add_argument(
+    answered.add_argument(
+        "--repetition-penalty", type=float, default=1.0, metavar="N",
+        help="1 to 2; above 1, words that were said are less likely (default: 1)",
+    )  # fmt: skip
+    answered.add_argument(
+        "--max-tokens", type=int, default=256, metavar="TOKENS", help="of its text at most (default: %(default)s)"
+    )
+    answered.add_argument(
+        "--max-seconds", type=float, default=40.0, metavar="SECONDS", help="of speech at most (default: 40)"
+    )
+    opened = made.add_argument_group("The model")
+    opened.add_argument("--model", help="folder or hub id of a checkpoint (default: the embedded model)")
+    opened.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    opened.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16", "int8"],
         default="auto",
-        help="the weights' number format; auto: what is quick on this machine",
+        help="the weights' number format; auto: what is quick on this machine (default: auto)",
     )
-    made.add_argument("--threads", type=int, help="CPU threads; without it, one for each core")
+    opened.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one for each core)")
     return made
 
 
@@ -92,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = answer(given)
     except (OmniError, WheelError, ValueError) as error:
-        print(f"python -m model: {error}", file=sys.stderr)
+        print(f"{called_as('model')}: {error}", file=sys.stderr)
         return USAGE_EXIT
     print(json.dumps(asdict(report), ensure_ascii=False))
     return 0
@@ -220,5 +235,10 @@ def check(given: argparse.Namespace) -> None:
         raise ValueError(f"--device {given.device} is unknown; choose auto, cpu or cuda")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command: `main`, then the end of the process."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

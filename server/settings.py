@@ -11,7 +11,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_STATIC = Path(__file__).resolve().parent.parent / "static"
+_PACKAGE = Path(__file__).resolve().parent
+_STATIC = _PACKAGE / "static" if (_PACKAGE / "static").is_dir() else _PACKAGE.parent / "static"
+"""Inside the package where it is installed, beside it in a checkout."""
+
+GROUPS = {
+    "model": "Model and address",
+    "slots": "Answers",
+    "end_silence_ms": "Turns",
+    "max_frame_bytes": "Limits",
+    "allowed_origins": "Access",
+    "static_dir": "Page and logs",
+}
+"""The setting that a group begins with → its title, in `--help` and in docs/deploy.md."""
 
 
 def _not_blank(value: str | None) -> str | None:

@@ -1,0 +1,28 @@
+"""What the commands share: their version, and the name that they were called by.
+
+A module of its own at the top, since `client` imports neither `server` nor `model`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import tomllib
+from pathlib import Path
+
+DISTRIBUTION = "mini-omni-voice"
+_PYPROJECT = Path(__file__).resolve().parent / "pyproject.toml"
+
+
+def version() -> str:
+    """Such as "0.1.0", which pyproject.toml says. A checkout's own file goes before what else may be installed."""
+    try:
+        return str(tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
+    except FileNotFoundError:  # installed: the file went into the distribution's metadata
+        return importlib.metadata.version(DISTRIBUTION)
+
+
+def called_as(module: str) -> str:
+    """The installed command's name, such as "omni-server", or "python -m server"."""
+    name = Path(sys.argv[0]).name
+    return name if name.startswith("omni") else f"python -m {module}"
