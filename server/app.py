@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Response, WebSocket
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, WebSocket
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from omni_command import version
+from server.api_docs import DESCRIPTION, LICENSE, TAGS, TITLE, DescribedApi, api_docs_router
 from server.generator import Generator
+from server.probes import probes_router
 from server.protocols.client_secrets import client_secrets_router
 from server.protocols.native import native_router
 from server.protocols.realtime import realtime_router
@@ -82,25 +83,21 @@ def create_app(
         yield
         await service.stop()
 
-    app = FastAPI(title="Mini-Omni", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = DescribedApi(
+        title=TITLE,
+        version=version(),
+        description=DESCRIPTION,
+        license_info=LICENSE,
+        openapi_tags=TAGS,
+        docs_url=None,  # its own pages would load from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     app.state.service = service
     app.add_middleware(SecurityHeaders)
 
-    @app.get("/health")
-    async def health() -> JSONResponse:
-        """The process answers."""
-        return JSONResponse({"status": "ok"})
-
-    @app.get("/ready")
-    async def ready() -> JSONResponse:
-        """200 when the model has answered once and new questions are taken; 503 otherwise."""
-        return JSONResponse({"ready": service.ready, "model": service.model_name}, 200 if service.ready else 503)
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus figures."""
-        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
-
+    app.include_router(probes_router(service))
+    app.include_router(api_docs_router())
     app.include_router(native_router(service))
     app.include_router(client_secrets_router(service))
     app.include_router(realtime_router(service))
