@@ -73,6 +73,8 @@ class DescribedApi(FastAPI):
         key = {"type": "http", "scheme": "bearer", "description": "one of `--api-keys`, where the server has any"}
         schema["components"]["securitySchemes"] = {"key": key}
         schema["security"] = [{"key": []}, {}]
+        used = {tag for item in schema["paths"].values() for operation in item.values() for tag in operation["tags"]}
+        schema["tags"] = [tag for tag in TAGS if tag["name"] in used]
         return schema
 
 

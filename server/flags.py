@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         called_as("server"), "%(prog)s [flags]", Settings.__doc__, _EPILOG, formatter_class=_Layout
     )
     parser.add_argument("--version", action="version", version=f"mini-omni {version()}")
-    sections = {}
+    sections: dict[str, argparse._ArgumentGroup] = {}
     for title, members in groups().items():
         sections |= dict.fromkeys(members, parser.add_argument_group(title))
 

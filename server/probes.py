@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
@@ -16,7 +16,7 @@ _FIGURES = """\
 # TYPE omni_sessions gauge
 omni_sessions 3.0
 """
-_NO_KEY = {"security": [{}]}
+_NO_KEY: dict[str, Any] = {"security": [{}]}
 
 
 class Health(BaseModel):
