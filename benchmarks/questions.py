@@ -38,11 +38,12 @@ def microphone(count: int) -> list[np.ndarray]:
 
     What is measured from the end of speech needs that end to be the end of the array.
     """
-    return [_spoken(TEXTS[i % len(TEXTS)]) for i in range(count)]
+    return [spoken(TEXTS[i % len(TEXTS)]) for i in range(count)]
 
 
 @cache
-def _spoken(text: str) -> np.ndarray:
+def spoken(text: str) -> np.ndarray:
+    """(samples,) int16 at 16 kHz, silence trimmed."""
     from hibari import Hibari
 
     wave = soxr.resample(np.asarray(Hibari()(text, seed=0), np.float32).reshape(-1), 24_000, MICROPHONE_RATE)
