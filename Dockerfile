@@ -21,7 +21,8 @@ COPY model model
 COPY server server
 COPY static static
 COPY checkpoints checkpoints
-COPY LICENSE NOTICE ./
+COPY docs/protocol.md docs/realtime.md docs/
+COPY omni_command.py pyproject.toml LICENSE NOTICE ./
 # readable for the user that serves, whatever the modes were in the checkout
 RUN /opt/venv/bin/python -m compileall -q model server && chmod -R a+rX .
 # what Numba compiles for this processor; on another one it compiles anew
