@@ -82,7 +82,10 @@ class Settings(BaseSettings):
     pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")
     max_turn_s: float = Field(120.0, ge=1, le=180, description="longest turn, seconds; it is heard in pieces of 30 s")
     idle_prompt_s: float = Field(
-        0, ge=0, le=3600, description="silence after an answer at which somebody is asked if they are there; 0: never"
+        0,
+        ge=0,
+        le=3600,
+        description="silence after an answer at which somebody is asked if they are there, seconds; 0: never",
     )
     speech_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a window is speech, 0-1")
     gap_commit_ms: int = Field(
