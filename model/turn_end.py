@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _ENDS = (".", "?", "!", "...")
 """Marks after which a sentence is over; the end of the message is a fifth."""
-_LONGEST_CHARACTERS = 200
+_LONGEST_CHARACTERS = 100
 """Of what was said last; what came before it does not matter."""
-_LONGEST_TOKENS = 96
+_LONGEST_TOKENS = 60
 _PARTS = ((-25, 0), (-5, 3), (2, 8))
 """The last half second, the last sound, the silence after it: states of 20 ms, from the end of sound."""
 _QUIET = 1e-3

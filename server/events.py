@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from model.eagerness import Eagerness
 from model.request import Request
-from server.eagerness import Eagerness
 
 ANSWER_SAMPLE_RATE = 24_000
 
@@ -59,6 +59,8 @@ class SpeechStopped:
     turn_id: int
     at_ms: int
     reason: StopReason
+    end_of_turn: float | None = None
+    """How likely the speaker had said all, where that was judged."""
 
 
 @dataclass(frozen=True)

@@ -393,7 +393,7 @@ class Session:
         question.pieces.pause(signal.at_sample)
         question.confirmed_at = self._clock()
         reason: StopReason = signal.reason
-        stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), reason)
+        stopped = SpeechStopped(question.turn_id, samples_to_ms(signal.at_sample), reason, signal.probability)
         if self._draining:
             return [
                 stopped,

@@ -1,7 +1,7 @@
 """Finds the turns in what the microphone hears: voice activity and endpointing behind one small protocol.
 
 `Endpointer` turns the voice probability of each 32 ms window (`server/voices.py`) into signals. How much silence ends a
-turn may depend on what was said: whoever hears it tells `expect` how likely that was all (`server/eagerness.py`).
+turn may depend on what was said: whoever hears it tells `expect` how likely that was all (`model/eagerness.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from model.eagerness import WAITS, Eagerness
 from model.voice_activity import WINDOW_SAMPLES
-from server.eagerness import WAITS, Eagerness
 
 SAMPLE_RATE = 16_000
 """Of the microphone, inside the server."""
@@ -74,6 +74,8 @@ class SpeechEnded:
 
     at_sample: int
     reason: Literal["silence", "commit", "max_turn"]
+    probability: float | None = None
+    """How likely that was all, where it was judged at this pause."""
 
 
 TurnSignal = SpeechBegan | SpeechPaused | SpeechResumed | SpeechEnded
@@ -127,6 +129,8 @@ class Endpointer:
         self._last_voice = 0
         self._end_silence = 0
         """Samples of it that end the turn at this pause."""
+        self._probability: float | None = None
+        """The judgement of this pause."""
 
     def configure(self, rules: TurnRules) -> None:
         """Other rules from the next window on."""
@@ -151,7 +155,7 @@ class Endpointer:
         if self._phase is not _Phase.PAUSED or eagerness is None:
             return []
         silence_ms = self._rules.end_silence_ms if probability is None else WAITS[eagerness].silence_ms(probability)
-        self._end_silence = ms_to_samples(silence_ms)
+        self._end_silence, self._probability = ms_to_samples(silence_ms), probability
         return self._end_by_silence()
 
     def flush(self) -> list[TurnSignal]:
@@ -200,7 +204,7 @@ class Endpointer:
             signals.append(SpeechResumed(self._position - WINDOW_SAMPLES))
         if self._phase is _Phase.SPEECH:
             unjudged_ms = rules.end_silence_ms if rules.eagerness is None else WAITS[rules.eagerness].longest_ms
-            self._end_silence = ms_to_samples(unjudged_ms)
+            self._end_silence, self._probability = ms_to_samples(unjudged_ms), None
         if ended := self._end_by_silence():
             signals += ended
         elif self._position + WINDOW_SAMPLES - self._begin > ms_to_samples(rules.max_turn_ms - rules.pre_roll_ms):
@@ -215,4 +219,4 @@ class Endpointer:
         if self._position - self._last_voice < self._end_silence:
             return []
         self.reset()
-        return [SpeechEnded(self._last_voice, "silence")]
+        return [SpeechEnded(self._last_voice, "silence", self._probability)]

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from server.eagerness import Eagerness
+from model.eagerness import Eagerness
 from server.events import (
     AnswerText,
     AnswerTextDone,

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from model.eagerness import Eagerness
 from server.audio import Encoding
-from server.eagerness import Eagerness
 from server.options import SessionOptions
 from server.protocols.connection import BadMessage
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.eagerness import WAITS, Eagerness
 from model.request import Done, EndOfTurn, EngineFull, Heard, TextDelta
 from model.voice_activity import WINDOW_SAMPLES
-from server.eagerness import WAITS, Eagerness
 from server.events import CancelGeneration, SpeechStopped, StartGeneration
 from server.options import SessionOptions
 from server.session import Session
@@ -38,7 +38,8 @@ def paused(rules: TurnRules = RULES) -> Endpointer:
     return detector
 
 
-ENDED = [SpeechEnded(20 * WINDOW_SAMPLES, "silence")]
+def ended(probability: float | None) -> list[TurnSignal]:
+    return [SpeechEnded(20 * WINDOW_SAMPLES, "silence", probability)]
 
 
 @given(st.sampled_from(["low", "auto", "high"]), st.floats(0, 1), st.floats(0, 1))
@@ -61,28 +62,28 @@ def test_the_judgement_says_how_much_silence_ends_the_turn(probability: float) -
     assert detector.expect(probability) == []
     rest = windows(WAITS["auto"].silence_ms(probability)) - 4
     assert push(detector, (rest - 1, SILENCE)) == []
-    assert push(detector, (1, SILENCE)) == ENDED
+    assert push(detector, (1, SILENCE)) == ended(probability)
 
 
 def test_a_judgement_that_comes_late_decides_when_it_comes() -> None:
     detector = paused()
     longer = windows(WAITS["auto"].silence_ms(1)) + 3
     assert push(detector, (longer, SILENCE)) == [], "nobody has judged it yet"
-    assert detector.expect(1.0) == ENDED
+    assert detector.expect(1.0) == ended(1.0)
 
 
 def test_without_a_judgement_the_longest_wait_ends_the_turn() -> None:
     detector = paused()
     rest = windows(WAITS["auto"].longest_ms) - 4
     assert push(detector, (rest - 1, SILENCE)) == []
-    assert push(detector, (1, SILENCE)) == ENDED
+    assert push(detector, (1, SILENCE)) == ended(None)
 
 
 def test_words_that_nobody_can_judge_end_by_silence() -> None:
     detector = paused()
     assert push(detector, (windows(RULES.end_silence_ms) - 5, SILENCE)) == []
     assert detector.expect(None) == []
-    assert push(detector, (1, SILENCE)) == ENDED
+    assert push(detector, (1, SILENCE)) == ended(None)
 
 
 def test_speech_that_goes_on_is_judged_anew() -> None:
@@ -97,7 +98,7 @@ def test_silence_alone_decides_without_eagerness() -> None:
     detector = paused(TurnRules())
     assert detector.expect(1.0) == []
     assert push(detector, (windows(500) - 5, SILENCE)) == []
-    assert push(detector, (1, SILENCE)) == ENDED
+    assert push(detector, (1, SILENCE)) == ended(None)
 
 
 class Talk:
