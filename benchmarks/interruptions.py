@@ -38,7 +38,7 @@ _REST_S = 0.4
 """Between an answer's end and the next request."""
 _BEFORE_S = (1.6, 2.3, 3.1)
 """Sound of an answer before somebody makes a noise."""
-_DECIDED_S = 6.0
+_DECIDED_S = 8.0
 """By then an interruption has an answer, or the answer that was interrupted goes on."""
 
 
@@ -102,7 +102,7 @@ class Listener:
                     reader.result()
                 if seconds is not None and self.heard.speaking_s >= seconds:
                     break
-                if not await self._step(due, number):
+                if not await self._step(due, number) and seconds is None:
                     break
                 due += CHUNK_MS / 1000
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

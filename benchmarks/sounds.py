@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -63,16 +64,21 @@ def voices() -> tuple[str, ...]:
 
 
 def interruptions() -> list[np.ndarray]:
-    """Every sentence by every voice."""
-    return [words(text, voice) for voice in voices() for text in INTERRUPTIONS]
+    """Every sentence by two voices."""
+    return _by_two_voices(INTERRUPTIONS)
 
 
 def backchannels() -> list[np.ndarray]:
-    """Every one by every voice."""
-    return [words(text, voice) for voice in voices() for text in BACKCHANNELS]
+    """Every one by two voices."""
+    return _by_two_voices(BACKCHANNELS)
 
 
-def coughs(count: int = 10) -> list[np.ndarray]:
+def _by_two_voices(texts: Sequence[str]) -> list[np.ndarray]:
+    here = voices()
+    return [words(text, here[(number + other) % len(here)]) for other in (0, 1) for number, text in enumerate(texts)]
+
+
+def coughs(count: int = 8) -> list[np.ndarray]:
     """Each a burst of breath, a rest that rings in the throat, and a second, weaker burst."""
     return [_cough(np.random.default_rng(seed)) for seed in range(count)]
 
@@ -96,7 +102,7 @@ def _ringing(sound: np.ndarray, hertz: float, width: float) -> np.ndarray:
     return np.convolve(sound, response)[: len(sound)] / 8
 
 
-def typing(count: int = 10) -> list[np.ndarray]:
+def typing(count: int = 8) -> list[np.ndarray]:
     """Each two seconds of a keyboard beside the microphone: 8 keys a second, down and up."""
     return [_typing(np.random.default_rng(100 + seed)) for seed in range(count)]
 

@@ -60,6 +60,8 @@ class EchoCanceller:
 
     def played(self, samples: np.ndarray) -> None:
         """(n,) float32, 24 kHz: sent now, to be played behind what was sent before."""
+        if self._reference.end <= self._position:
+            self._active = False  # another answer, and perhaps another delay
         self._reference.append(samples, self._position)
 
     def stopped(self) -> None:
@@ -126,9 +128,9 @@ class EchoCanceller:
         if found is None:
             return
         delay = max(0, found - _HEAD_SAMPLES)
-        self._certain = True
         if self._delay is None or abs(delay - self._delay) > _MOVED_SAMPLES:
             self._try(delay)
+        self._certain = True
 
     def _try(self, delay: int) -> None:
         """Go through the last half second again with another delay; keep what explains it better."""
@@ -139,7 +141,7 @@ class EchoCanceller:
         for number, (block, _) in enumerate(held):
             rest, _ = self._filtered(self._position - (len(held) - number) * BLOCK, block)
             left += float(rest @ rest)
-        if now[0] is not None and left > _BETTER * sum(power for _, power in held):
+        if self._certain and left > _BETTER * sum(power for _, power in held):
             self._delay, self._filter, self._spectra = now
 
     def _cancel(self, position: int, block: np.ndarray) -> np.ndarray:
