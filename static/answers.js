@@ -12,6 +12,7 @@ const CHARACTERS_PER_S = 15; // of speech, until a whole answer has told better
  * @property {boolean} sounds whether any sound of it has come
  * @property {number|null} soundMs its whole length, once known
  * @property {string|null} reason why it ended, once it has been made
+ * @property {number} playedMs of it that were heard
  */
 
 export class Answers {
@@ -28,9 +29,15 @@ export class Answers {
     this.made = null;
     /** @type {Answer|null} */
     this.heard = null;
-    this.playedMs = 0;
+    /** @type {Answer|null} the latest, which may yet go on */
+    this.latest = null;
     this.reportedAt = 0;
     this.pace = CHARACTERS_PER_S;
+  }
+
+  /** How much of what sounds has been heard. */
+  get playedMs() {
+    return this.heard?.playedMs ?? 0;
   }
 
   get playing() {
@@ -42,26 +49,41 @@ export class Answers {
   }
 
   begin(id, turn) {
-    this.made = { id, turn, sounds: false, soundMs: null, reason: null };
+    this.made = { id, turn, sounds: false, soundMs: null, reason: null, playedMs: 0 };
+    this.latest = this.made;
+  }
+
+  /** It was cut off by mistake: the rest of its sound comes now. @returns {boolean} false for one that is not known */
+  resume(id, playedMs) {
+    const answer = this.latest;
+    if (answer?.id !== id) return false;
+    Object.assign(answer, { reason: null, soundMs: null, playedMs });
+    this.conversation.answerResumed(answer.turn, Math.round((playedMs * ANSWER_RATE) / 1000));
+    this.made = answer;
+    if (this.speaker) this.#sound(answer);
+    return true;
   }
 
   text(delta) {
-    if (this.made) this.conversation.answerText(this.made.turn, delta);
+    if (!this.made) return;
+    this.conversation.answerText(this.made.turn, delta);
+    if (!this.speaker) this.conversation.answerWritten(this.made.turn);
   }
 
   /** @param {ArrayBuffer} pcm given away */
   sound(pcm) {
     const { made } = this;
     if (!made || !this.speaker || !pcm.byteLength) return;
-    if (!made.sounds) {
-      made.sounds = true;
-      this.heard = made;
-      this.playedMs = 0;
-      this.reportedAt = performance.now();
-      this.speaker.begin(made.id);
-    }
+    if (!made.sounds) this.#sound(made);
     this.conversation.answerSound(made.turn, pcm.slice(0));
     this.speaker.push(pcm);
+  }
+
+  #sound(answer) {
+    answer.sounds = true;
+    this.heard = answer;
+    this.reportedAt = performance.now();
+    this.speaker.begin(answer.id, answer.playedMs);
   }
 
   /** All of it has come; it may sound for a while yet. */
@@ -93,6 +115,7 @@ export class Answers {
   cutOff() {
     const { made } = this;
     this.made = null;
+    this.latest = null; // a new connection counts anew
     if (!made) return;
     made.reason = 'interrupted';
     if (made.sounds) this.speaker.end();
@@ -108,7 +131,7 @@ export class Answers {
   report({ type, answer, heard }) {
     const current = this.heard;
     if (!current || answer !== current.id) return;
-    this.playedMs = (1000 * heard) / ANSWER_RATE;
+    current.playedMs = (1000 * heard) / ANSWER_RATE;
     this.conversation.answerProgress(current.turn, heard, this.#spokenCharacters(current));
     if (type === 'started') this.handlers.onFirstSound(current.turn);
     const over = type === 'finished' || type === 'flushed';
@@ -119,7 +142,7 @@ export class Answers {
     }
     if (over || performance.now() - this.reportedAt > REPORT_EVERY_MS) {
       this.reportedAt = performance.now();
-      this.handlers.onPlayed(current.id, this.playedMs);
+      this.handlers.onPlayed(current.id, current.playedMs);
     }
     if (over) this.handlers.onChange();
   }
@@ -131,9 +154,9 @@ export class Answers {
   }
 
   /** How much of the text has been said: by its share of the sound, or by the pace of earlier answers. */
-  #spokenCharacters({ turn, soundMs }) {
+  #spokenCharacters({ turn, soundMs, playedMs }) {
     const { length } = turn.assistant.text;
-    const spoken = soundMs ? (this.playedMs / soundMs) * length : (this.playedMs / 1000) * this.pace;
+    const spoken = soundMs ? (playedMs / soundMs) * length : (playedMs / 1000) * this.pace;
     return Math.min(length, Math.round(spoken));
   }
 }

@@ -6,31 +6,47 @@ import { Settings } from './settings.js';
 import { keepAwake } from './wake.js';
 import { Captions } from './view/captions.js';
 import { Composer } from './view/composer.js';
+import { helpDialog } from './view/dialogs.js';
+import { FiguresPanel } from './view/figures-panel.js';
+import { firstRun } from './view/first-run.js';
 import { Notice } from './view/notice.js';
-import { Orb } from './view/orb.js';
 import { SaveDialog } from './view/save-dialog.js';
+import { Seeds } from './view/seeds.js';
 import { SettingsDialog } from './view/settings-dialog.js';
+import { listenForKeys } from './view/shortcuts.js';
 import { Stage } from './view/stage.js';
 
+const element = (id) => document.getElementById(id);
 const settings = new Settings();
 const conversation = new Conversation();
 const session = new Session(settings, conversation);
 
 new Captions(conversation, {
-  list: document.getElementById('turns'),
-  scroll: document.getElementById('scroll'),
-  announcer: document.getElementById('spoken-aloud'),
+  list: element('turns'),
+  scroll: element('scroll'),
+  announcer: element('spoken-aloud'),
+  empty: element('empty'),
 });
-new Stage(session, new Orb(document.getElementById('orb')));
+const stage = new Stage(session, new Seeds(element('seeds')));
 new Composer((text) => session.ask(text));
-new SettingsDialog(settings);
+new SettingsDialog(settings, session);
 new SaveDialog(conversation);
+new FiguresPanel(conversation, settings);
+firstRun(settings, conversation, (question) => session.ask(question));
+listenForKeys(session, {
+  start: () => stage.start(),
+  type: () => element('question').focus(),
+  help: helpDialog(),
+});
 keepAwake(session);
 
-const notice = new Notice(document.getElementById('notice'), (code) => {
+const notice = new Notice(element('notice'), (code) => {
   if (code.startsWith('microphone')) session.start();
   else session.retry();
 });
 session.addEventListener('problem', ({ detail }) => notice.show(detail.code, detail.text));
 session.addEventListener('solved', ({ detail }) => notice.clear(detail));
 if (!window.isSecureContext) notice.show('insecure');
+
+// Only a page that cannot be loaded at all is answered by the worker: it says that the server is away.
+navigator.serviceWorker?.register('service-worker.js').catch(() => {});

@@ -14,6 +14,8 @@ const KEPT_BYTES = 120_000_000; // of sound, for saving; the oldest goes first
  *   `spoken`: characters said so far; `played`: samples heard
  * @property {number|null} delayMs from when the question was known to be over to the first sound of the answer
  * @property {number} silenceMs from the end of the question until that was known
+ * @property {number|null} serverMs the server's part of `delayMs`, as it measured it
+ * @property {number|null} factor time to make the answer ÷ its length, as the server measured it
  */
 
 /** Events: `change` (detail: Turn), `drop` (detail: Turn). */
@@ -121,6 +123,37 @@ export class Conversation extends EventTarget {
     this.changed(turn);
   }
 
+  /** What the server measured. */
+  answerMeasured(turn, serverMs, factor) {
+    turn.serverMs = serverMs;
+    turn.factor = factor;
+    this.changed(turn);
+  }
+
+  /** It is written only: there is nothing to wait for. */
+  answerWritten(turn) {
+    turn.assistant.spoken = turn.assistant.text.length;
+    this.changed(turn);
+  }
+
+  /** The interruption was none: it goes on from there. @param {number} played samples that count as heard */
+  answerResumed(turn, played) {
+    const { assistant } = turn;
+    assistant.interrupted = false;
+    assistant.done = false;
+    assistant.played = played;
+    let bytes = 2 * played; // what comes again replaces what had come
+    const kept = [];
+    for (const block of assistant.sound) {
+      const part = block.slice(0, Math.max(0, bytes));
+      if (part.byteLength) kept.push(part);
+      bytes -= block.byteLength;
+      this.bytes -= block.byteLength - part.byteLength;
+    }
+    assistant.sound = kept;
+    this.changed(turn);
+  }
+
   /** All was said. */
   answerEnded(turn) {
     turn.assistant.done = true;
@@ -160,6 +193,8 @@ export class Conversation extends EventTarget {
       assistant: { text: '', spoken: 0, started: false, done: false, interrupted: false, sound: [], played: 0 },
       delayMs: null,
       silenceMs: 0,
+      serverMs: null,
+      factor: null,
     };
     this.turns.push(turn);
     return turn;

@@ -15,16 +15,17 @@ export function serverUrl() {
 }
 
 /**
- * @param {{silenceMs: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
- *   `history`: what was said before the connection was lost, oldest first
+ * @param {{silenceMs: number, eagerness: string, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
+ *   `eagerness`: low, auto or high; '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
  */
-export function startMessage({ silenceMs, systemPrompt, history }) {
+export function startMessage({ silenceMs, eagerness, systemPrompt, history }) {
   const message = {
     type: 'start',
     sample_rate: MICROPHONE_RATE,
     end_silence_ms: silenceMs,
     system_prompt: systemPrompt,
   };
+  if (eagerness) message.eagerness = eagerness;
   if (history) {
     message.history = history.slice(-HISTORY_TURNS).map(({ user, assistant }) => ({
       user: user.slice(0, HISTORY_CHARACTERS),
@@ -35,6 +36,7 @@ export function startMessage({ silenceMs, systemPrompt, history }) {
 }
 
 export const textMessage = (text) => ({ type: 'text', text });
+export const commitMessage = () => ({ type: 'commit' });
 export const stopMessage = () => ({ type: 'stop' });
 export const interruptMessage = (playedMs) => ({ type: 'interrupt', played_ms: Math.round(playedMs) });
 export const playbackMessage = (responseId, playedMs) => ({
@@ -46,7 +48,8 @@ export const playbackMessage = (responseId, playedMs) => ({
 /** @param {string} data @returns {object} a message in the page's own words; `type: 'unknown'` for what is not known */
 export function parse(data) {
   const message = JSON.parse(data);
-  return READERS[message.type]?.(message) ?? { type: 'unknown' };
+  const read = Object.hasOwn(READERS, message.type) ? READERS[message.type] : () => ({ type: 'unknown' });
+  return read(message);
 }
 
 const READERS = {
@@ -64,6 +67,7 @@ const READERS = {
     reason: m.reason,
     said: m.text ?? '',
   }),
+  resumed: (m) => ({ type: 'resumed', answer: m.response_id, turn: m.turn_id ?? null, playedMs: m.played_ms ?? 0 }),
   response_done: (m) => ({
     type: 'answerDone',
     answer: m.response_id,
@@ -71,7 +75,8 @@ const READERS = {
     reason: m.reason,
     text: m.text ?? '',
     soundMs: m.audio_ms ?? 0,
-    heard: m.heard ?? null,
+    firstSoundMs: m.first_audio_ms ?? null,
+    factor: m.real_time_factor ?? null,
   }),
   error: (m) => ({ type: 'error', code: m.code, text: m.message, fatal: Boolean(m.fatal), turn: m.turn_id ?? null }),
 };

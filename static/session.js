@@ -9,9 +9,20 @@ import { Answers } from './answers.js';
 import { FRAME_MS, MicrophoneError } from './audio/microphone.js';
 import { Sound, SoundError } from './audio/sound.js';
 import { Connection } from './connection.js';
-import { interruptMessage, playbackMessage, serverUrl, startMessage, stopMessage, textMessage } from './protocol.js';
+import {
+  commitMessage,
+  interruptMessage,
+  playbackMessage,
+  serverUrl,
+  startMessage,
+  stopMessage,
+  textMessage,
+} from './protocol.js';
+import { SILENCE_MS } from './settings.js';
 
 const WARMING_AFTER_MS = 2500;
+const TAIL_FRAMES = 8; // 160 ms of microphone after the key is let go: the last word is on its way
+const OF_THE_SERVER = ['mode', 'eagerness', 'silenceMs', 'persona', 'ownPrompt']; // settings that it is told
 const MICROPHONE_PROBLEMS = [
   'insecure',
   'microphone_refused',
@@ -35,6 +46,9 @@ export class Session extends EventTarget {
     this.lived = false; // it did so before, in this conversation
     this.ended = false;
     this.muted = false;
+    this.testing = false; // the microphone is open for its level only
+    this.held = false; // the key of push-to-talk
+    this.tailFrames = 0; // still to send of what was held
     this.hearing = false;
     this.thinkingSince = null; // when the question was over, or null
     this.silenceMs = 0; // that had passed by then
@@ -60,7 +74,8 @@ export class Session extends EventTarget {
     this.settings.addEventListener('change', ({ detail }) => this.#apply(detail));
   }
 
-  /** ready, connecting, reconnecting, waiting (no microphone), listening, muted, hearing, thinking, speaking or ended. */
+  /** ready, connecting, reconnecting, waiting (no microphone), listening, muted, resting
+   * (push-to-talk, not pushed), hearing, thinking, speaking or ended. */
   get state() {
     if (!this.connection.wanted) return this.ended ? 'ended' : 'ready';
     if (this.hearing) return 'hearing';
@@ -68,11 +83,16 @@ export class Session extends EventTarget {
     if (!this.live) return this.lived ? 'reconnecting' : 'connecting';
     if (this.thinkingSince !== null) return 'thinking';
     if (!this.microphoneOpen) return 'waiting';
+    if (this.pushToTalk && !this.held && !this.tailFrames) return 'resting';
     return this.muted ? 'muted' : 'listening';
   }
 
   get microphoneOpen() {
-    return this.sound.microphone?.open ?? false;
+    return !this.testing && (this.sound.microphone?.open ?? false);
+  }
+
+  get pushToTalk() {
+    return this.settings.get('mode') === 'push';
   }
 
   /** Whether there is an answer that `interrupt()` would stop. */
@@ -85,15 +105,43 @@ export class Session extends EventTarget {
   /** Open the microphone and the connection. Call from a click: browsers want one before sound. */
   async start() {
     if (!(await this.#openSound())) return;
-    try {
-      await this.sound.microphone.start(this.settings.get('deviceId'));
-    } catch (error) {
-      this.#problem(error instanceof MicrophoneError ? error.code : 'server_gone'); // its worklet could not be loaded
-      return;
-    }
-    this.setMuted(false);
-    this.#solved(...MICROPHONE_PROBLEMS);
+    if (!(await this.#openMicrophone())) return;
+    this.testing = false;
+    this.held = false;
+    this.tailFrames = 0;
+    this.setMuted(this.pushToTalk);
     this.#open();
+  }
+
+  /** Push-to-talk: from here on it is heard. An answer that sounds is stopped. */
+  press() {
+    if (!this.pushToTalk || !this.microphoneOpen || this.held) return;
+    this.held = true;
+    this.tailFrames = 0;
+    this.interrupt();
+    this.setMuted(false);
+  }
+
+  /** Push-to-talk: the question is over, once its last frames are sent. */
+  release() {
+    if (!this.held) return;
+    this.held = false;
+    this.tailFrames = TAIL_FRAMES;
+    this.#changed();
+  }
+
+  /** Open the microphone to see its level, without a conversation. @returns {Promise<boolean>} whether it is open */
+  async testMicrophone() {
+    if (this.microphoneOpen) return true;
+    this.testing = (await this.#openSound()) && (await this.#openMicrophone());
+    return this.testing;
+  }
+
+  endTest() {
+    if (!this.testing) return;
+    this.testing = false;
+    this.sound.microphone.stop();
+    this.#levels({ you: 0 });
   }
 
   /** Ask in writing; where there can be no sound, the answer is written only. @param {string} text not blank */
@@ -158,12 +206,32 @@ export class Session extends EventTarget {
     return true;
   }
 
+  async #openMicrophone() {
+    try {
+      await this.sound.microphone.start(this.settings.get('deviceId'));
+    } catch (error) {
+      this.#problem(error instanceof MicrophoneError ? error.code : 'server_gone'); // its worklet could not be loaded
+      return false;
+    }
+    this.#solved(...MICROPHONE_PROBLEMS);
+    return true;
+  }
+
   #frame({ pcm, rms }) {
     this.#levels({ you: rms });
     if (!this.microphoneOpen || !this.live) return;
     this.connection.sendAudio(pcm);
     this.sentMs += FRAME_MS;
     this.conversation.microphone(pcm);
+    if (this.tailFrames > 0) {
+      this.tailFrames -= 1;
+      if (this.tailFrames === 0) this.#commit();
+    }
+  }
+
+  #commit() {
+    this.connection.send(commitMessage());
+    this.setMuted(true);
   }
 
   #microphoneLost() {
@@ -206,7 +274,8 @@ export class Session extends EventTarget {
 
   #startMessage(history) {
     const { systemPrompt } = this.settings;
-    return startMessage({ silenceMs: this.settings.get('silenceMs'), systemPrompt, history });
+    const silenceMs = this.pushToTalk ? SILENCE_MS.held : this.settings.get('silenceMs');
+    return startMessage({ silenceMs, eagerness: this.settings.get('eagerness'), systemPrompt, history });
   }
 
   #post() {
@@ -312,7 +381,15 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
-  on_answerDone({ reason, soundMs }) {
+  on_resumed({ answer, playedMs }) {
+    if (!this.answers.resume(answer, playedMs)) return;
+    this.thinkingSince = null;
+    this.#changed();
+  }
+
+  on_answerDone({ turn, reason, soundMs, firstSoundMs, factor }) {
+    const known = this.conversation.find(turn);
+    if (known) this.conversation.answerMeasured(known, firstSoundMs, factor);
     const silent = this.answers.made && !this.answers.made.sounds;
     this.answers.done(reason, soundMs);
     if (silent && reason !== 'interrupted') this.thinkingSince = null;
@@ -342,8 +419,14 @@ export class Session extends EventTarget {
 
   #apply({ name }) {
     if (name === 'volume') this.sound.speaker?.setVolume(this.settings.get('volume'));
+    else if (name === 'deviceId' && this.testing) this.testMicrophone();
     else if (name === 'deviceId') this.microphoneOpen && this.start();
-    else if (this.live) this.connection.send(this.#startMessage());
+    else if (OF_THE_SERVER.includes(name) && this.live) this.connection.send(this.#startMessage());
+    if (name === 'mode' && this.microphoneOpen) {
+      this.held = false;
+      this.tailFrames = 0;
+      this.setMuted(this.pushToTalk);
+    }
   }
 
   // — telling —

@@ -2,9 +2,13 @@
 
 const KEY = 'mini-omni.settings';
 
-/** Ways to answer; `prompt` is the system prompt, '' the server's own. */
+/**
+ * Ways to answer; `prompt` is the system prompt, '' the server's own. Written for small models: who it is, how long,
+ * one trait, and no rule that needs a second thought.
+ */
 export const PERSONAS = [
-  { id: 'friendly', name: 'Friendly', prompt: '' },
+  { id: 'friendly', name: 'As it comes', prompt: '' },
+  { id: 'brief', name: 'Brief', prompt: 'You are a voice assistant. Answer in one short sentence.' },
   {
     id: 'teacher',
     name: 'Patient teacher',
@@ -15,20 +19,52 @@ export const PERSONAS = [
     name: 'Storyteller',
     prompt: 'You are a warm storyteller. Answer in two or three vivid spoken sentences.',
   },
-  { id: 'brief', name: 'Brief', prompt: 'You are a voice assistant. Answer in one short sentence.' },
+  {
+    id: 'partner',
+    name: 'English partner',
+    prompt: 'You help me practise English. Use simple words. Answer in one sentence, then ask me one easy question.',
+  },
+  {
+    id: 'listener',
+    name: 'Good listener',
+    prompt: 'You are a kind friend who listens. Say in one sentence what you understood, then ask how I feel about it.',
+  },
+  {
+    id: 'guide',
+    name: 'Curious guide',
+    prompt: 'You are a cheerful museum guide. Answer in one sentence, then add one surprising fact.',
+  },
   { id: 'own', name: 'Your own words', prompt: null },
 ];
 
-export const SILENCE_MS = { least: 200, most: 2000, step: 50 };
+/** How soon a pause counts as the end of a turn, as the protocol calls it; '' leaves it to the server. */
+export const EAGERNESS = ['', 'low', 'auto', 'high'];
 
-const DEFAULTS = Object.freeze({ deviceId: '', volume: 0.9, silenceMs: 500, persona: 'friendly', ownPrompt: '' });
+/** That ends a turn; `held`: while push-to-talk is held, pauses are allowed. */
+export const SILENCE_MS = { least: 200, most: 2000, step: 50, held: 3000 };
+
+const DEFAULTS = Object.freeze({
+  deviceId: '',
+  volume: 0.9,
+  mode: 'open', // of the microphone: open, or push (to talk)
+  eagerness: '',
+  silenceMs: 500,
+  persona: 'friendly',
+  ownPrompt: '',
+  figures: false, // whether the panel is open
+  met: false, // a conversation has been had: no first-run hint
+});
 
 const VALID = {
   deviceId: (value) => typeof value === 'string',
   volume: (value) => typeof value === 'number' && value >= 0 && value <= 1,
   silenceMs: (value) => Number.isInteger(value) && value >= SILENCE_MS.least && value <= SILENCE_MS.most,
+  mode: (value) => value === 'open' || value === 'push',
+  eagerness: (value) => EAGERNESS.includes(value),
   persona: (value) => PERSONAS.some(({ id }) => id === value),
   ownPrompt: (value) => typeof value === 'string' && value.length <= 2000,
+  figures: (value) => typeof value === 'boolean',
+  met: (value) => typeof value === 'boolean',
 };
 
 export class Settings extends EventTarget {

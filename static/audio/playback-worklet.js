@@ -1,9 +1,9 @@
 /**
  * Runs in the audio thread: 24 kHz PCM16 of an answer, in bursts → the loudspeaker at any rate, evenly.
  *
- * In: {type: 'begin', answer} · {type: 'audio', pcm} · {type: 'end'} · {type: 'flush'}.
+ * In: {type: 'begin', answer, from} · {type: 'audio', pcm} · {type: 'end'} · {type: 'flush'}.
  * Out: {type: 'started'|'starved'|'finished'|'flushed'|'position', answer, position, rms}; `position` counts samples of
- * the answer at 24 kHz that were given to the loudspeaker.
+ * the answer at 24 kHz that were given to the loudspeaker, and begins `from` where the answer goes on.
  */
 
 import { JitterBuffer } from './jitter-buffer.js';
@@ -19,6 +19,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.resampler = new Resampler(WIRE_RATE, sampleRate);
     this.buffer = new JitterBuffer(sampleRate);
     this.answer = null;
+    this.from = 0;
     this.received = 0;
     this.squares = 0;
     this.counted = 0;
@@ -27,9 +28,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.port.onmessage = ({ data }) => this[`on_${data.type}`](data);
   }
 
-  on_begin({ answer }) {
+  on_begin({ answer, from }) {
     if (this.buffer.busy) this.on_flush();
     this.answer = answer;
+    this.from = from;
     this.received = 0;
     this.resampler.reset();
     this.buffer.begin();
@@ -61,7 +63,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     for (let i = 0; i < output.length; i += 1) this.squares += output[i] * output[i];
     this.counted += output.length;
     if (news === 'finished') {
-      this.#report('finished', this.received);
+      this.#report('finished', this.from + this.received);
       this.answer = null;
     } else if (news) {
       this.#report(news, this.#atWireRate(this.buffer.position));
@@ -72,7 +74,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   }
 
   #atWireRate(samples) {
-    return Math.min(this.received, Math.round((samples * WIRE_RATE) / sampleRate));
+    return this.from + Math.min(this.received, Math.round((samples * WIRE_RATE) / sampleRate));
   }
 
   /** One report in silence is enough: it brings the meter to rest. */

@@ -25,9 +25,9 @@ export class Speaker {
     this.node.connect(this.analyser).connect(this.volume);
   }
 
-  /** @param {number} answer its id; what was left of the last answer fades out */
-  begin(answer) {
-    this.node.port.postMessage({ type: 'begin', answer });
+  /** @param {number} answer its id; what was left of the last one fades out @param {number} atMs where it goes on */
+  begin(answer, atMs = 0) {
+    this.node.port.postMessage({ type: 'begin', answer, from: Math.round((atMs * ANSWER_RATE) / 1000) });
   }
 
   /** @param {ArrayBuffer} pcm given away */

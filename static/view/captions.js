@@ -1,37 +1,53 @@
-/** What both sides say, growing as it comes; what the assistant has written but not yet said is paler. */
+/**
+ * What both sides say. The assistant's words stand as rows of dots until they are spoken; what it was kept from saying
+ * is struck out from the word where it was cut, and healed if it goes on after all.
+ */
+
+import { Words } from './words.js';
 
 const NEAR_END_PX = 80;
 
 export class Captions {
   /**
    * @param {import('../conversation.js').Conversation} conversation
-   * @param {{list: HTMLElement, scroll: HTMLElement, announcer: HTMLElement}} elements
+   * @param {{list: HTMLElement, scroll: HTMLElement, announcer: HTMLElement, empty: HTMLElement}} elements
+   *   `empty`: stands there until the first turn
    */
-  constructor(conversation, { list, scroll, announcer }) {
+  constructor(conversation, { list, scroll, announcer, empty }) {
     this.list = list;
     this.scroll = scroll;
     this.announcer = announcer;
+    this.empty = empty;
     this.rows = new Map();
     conversation.addEventListener('change', ({ detail }) => this.#update(detail));
     conversation.addEventListener('drop', ({ detail }) => this.#drop(detail));
+    new ResizeObserver(() => this.#follow()).observe(scroll);
+    this.following = true;
+    scroll.addEventListener('scroll', () => {
+      this.following = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR_END_PX;
+    });
   }
 
   #update(turn) {
-    const { scrollHeight, scrollTop, clientHeight } = this.scroll;
-    const following = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     let row = this.rows.get(turn.id);
     if (!row) {
       row = new Row(turn);
       this.rows.set(turn.id, row);
       this.list.append(row.element);
+      this.empty.hidden = true;
     }
     row.update(turn, (words) => this.#announce(words));
-    if (following) this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.following) this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
   #drop(turn) {
     this.rows.get(turn.id)?.element.remove();
     this.rows.delete(turn.id);
+    this.empty.hidden = this.rows.size > 0;
   }
 
   /** For screen readers: whole sentences, once, not every syllable as it comes. */
@@ -46,8 +62,7 @@ class Row {
     this.element.dataset.turn = turn.id;
     this.you = line('You', 'you');
     this.assistant = line('Mini-Omni', 'assistant');
-    this.said = element('span', 'said');
-    this.unsaid = element('span', 'unsaid');
+    this.words = new Words();
     this.meta = element('div', 'meta');
     this.delay = element('span', 'delay');
     this.note = element('span', 'note');
@@ -65,7 +80,6 @@ class Row {
     this.delay.textContent = delayMs === null ? '' : `Answered in ${seconds(silenceMs + delayMs)}`;
     this.delay.title = silenceMs ? `${seconds(silenceMs)} of silence, then ${seconds(delayMs)} to the first sound` : '';
     this.note.textContent = assistant.interrupted ? (assistant.text ? 'Interrupted' : 'Not answered') : '';
-    this.meta.hidden = !this.delay.textContent && !this.note.textContent;
     this.#announce(user, assistant, announce);
   }
 
@@ -75,10 +89,10 @@ class Row {
       fill(this.assistant.words, assistant.done ? '' : null);
       return;
     }
-    const cut = assistant.interrupted ? assistant.spoken : wordEnd(assistant.text, assistant.spoken);
-    this.said.textContent = assistant.text.slice(0, cut);
-    this.unsaid.textContent = assistant.text.slice(cut);
-    if (this.said.parentNode !== this.assistant.words) this.assistant.words.replaceChildren(this.said, this.unsaid);
+    this.words.show(assistant.text, assistant.spoken, assistant.interrupted);
+    if (this.words.element.parentNode !== this.assistant.words) {
+      this.assistant.words.replaceChildren(this.words.element);
+    }
   }
 
   #announce(user, assistant, announce) {
@@ -95,6 +109,7 @@ const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
 function line(who, side) {
   const row = element('div', `line ${side}`);
   row.words = element('p', 'text');
+  row.words.dir = 'auto';
   const name = element('span', 'who');
   name.textContent = who;
   row.append(name, row.words);
@@ -110,13 +125,6 @@ function fill(paragraph, words) {
     dots.append(element('i'), element('i'), element('i'));
     paragraph.replaceChildren(dots);
   }
-}
-
-/** The end of the word that has begun to be said, so that no word is cut in two colours. */
-function wordEnd(text, at) {
-  if (at <= 0) return 0;
-  const end = text.slice(at).search(/\s/);
-  return end < 0 ? text.length : at + end;
 }
 
 function element(tag, className = '') {

@@ -1,12 +1,13 @@
 /** The dialog that saves the conversation. */
 
 import { soundFile, soundSeconds, textFile } from '../save.js';
+import { dialog } from './dialogs.js';
 
 export class SaveDialog {
   /** @param {import('../conversation.js').Conversation} conversation */
   constructor(conversation) {
     const at = (id) => document.getElementById(id);
-    const dialog = at('save');
+    const save = dialog('save');
     const open = at('open-save');
     const text = at('save-text');
     const sound = at('save-sound');
@@ -21,11 +22,10 @@ export class SaveDialog {
         ? `WAV, ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
         : 'None yet';
       sound.disabled = seconds === 0;
-      dialog.showModal();
+      save.showModal();
     });
     text.addEventListener('click', () => download(textFile(conversation), 'txt'));
     sound.addEventListener('click', () => download(soundFile(conversation), 'wav'));
-    dialog.addEventListener('click', ({ target }) => target === dialog && dialog.close());
   }
 }
 

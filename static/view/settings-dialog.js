@@ -1,23 +1,29 @@
 /** The dialog in which everything can be chosen; each change holds at once. */
 
 import { listMicrophones } from '../audio/microphone.js';
+import { LevelTest } from './level-test.js';
+import { dialog } from './dialogs.js';
 import { PERSONAS, SILENCE_MS } from '../settings.js';
 
 const PROMPT_PAUSE_MS = 600; // of typing, before a persona in one's own words is taken
 
 export class SettingsDialog {
-  /** @param {import('../settings.js').Settings} settings */
-  constructor(settings) {
+  /** @param {import('../settings.js').Settings} settings @param {import('../session.js').Session} session */
+  constructor(settings, session) {
     this.settings = settings;
     const at = (id) => document.getElementById(id);
-    this.dialog = at('settings');
+    this.dialog = dialog('settings');
     this.device = at('device');
     this.volume = at('volume');
     this.silence = at('silence');
+    this.mode = at('mode');
+    this.eagerness = at('eagerness');
     this.persona = at('persona');
+    this.personaPrompt = at('persona-prompt');
     this.ownPrompt = at('own-prompt');
     this.ownPromptField = at('own-prompt-field');
     this.shown = { volume: at('volume-shown'), silence: at('silence-shown') };
+    new LevelTest(session, this.dialog, () => this.#listDevices());
     this.#fill();
     this.#listen();
     at('open-settings').addEventListener('click', () => this.#open());
@@ -28,6 +34,8 @@ export class SettingsDialog {
     this.persona.replaceChildren(...PERSONAS.map(({ id, name }) => new Option(name, id)));
     this.volume.value = Math.round(100 * this.settings.get('volume'));
     this.silence.value = this.settings.get('silenceMs');
+    this.mode.value = this.settings.get('mode');
+    this.eagerness.value = this.settings.get('eagerness');
     this.persona.value = this.settings.get('persona');
     this.ownPrompt.value = this.settings.get('ownPrompt');
     this.#show();
@@ -43,6 +51,8 @@ export class SettingsDialog {
     choose(this.device, 'change', 'deviceId', String);
     choose(this.volume, 'input', 'volume', (value) => Number(value) / 100);
     choose(this.silence, 'change', 'silenceMs', Number);
+    choose(this.mode, 'change', 'mode', String);
+    choose(this.eagerness, 'change', 'eagerness', String);
     choose(this.persona, 'change', 'persona', String);
     this.silence.addEventListener('input', () => this.#show());
     let pause;
@@ -55,7 +65,6 @@ export class SettingsDialog {
       pause = setTimeout(keepPrompt, PROMPT_PAUSE_MS);
     });
     this.dialog.addEventListener('close', keepPrompt);
-    this.dialog.addEventListener('click', ({ target }) => target === this.dialog && this.dialog.close());
     navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#listDevices());
   }
 
@@ -64,7 +73,10 @@ export class SettingsDialog {
     const seconds = `${(this.silence.value / 1000).toFixed(2).replace(/0$/, '')} s`;
     this.shown.silence.textContent = seconds;
     this.silence.setAttribute('aria-valuetext', seconds);
-    this.ownPromptField.hidden = this.persona.value !== 'own';
+    const { prompt } = PERSONAS.find(({ id }) => id === this.persona.value);
+    this.personaPrompt.textContent = prompt ? `“${prompt}”` : prompt === '' ? 'The server’s own instructions.' : '';
+    this.personaPrompt.hidden = prompt === null;
+    this.ownPromptField.hidden = prompt !== null;
   }
 
   async #open() {
