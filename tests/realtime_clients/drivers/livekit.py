@@ -1,4 +1,4 @@
-"""LiveKit's plugin for OpenAI: an AgentSession around its RealtimeModel, with a microphone and a loudspeaker of our own."""
+"""LiveKit's plugin for OpenAI: an AgentSession around its RealtimeModel, with a microphone and a loudspeaker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Loudspeaker(AudioOutput):
     """Plays in real time, into a variable."""
 
     def __init__(self, in_real_time: bool) -> None:
-        super().__init__(label="loudspeaker", capabilities=AudioOutputCapabilities(pause=False), sample_rate=SAMPLE_RATE)
+        super().__init__(
+            label="loudspeaker", capabilities=AudioOutputCapabilities(pause=False), sample_rate=SAMPLE_RATE
+        )
         self._in_real_time = in_real_time
         self._ends: asyncio.Task[None] | None = None
         self._began = 0.0

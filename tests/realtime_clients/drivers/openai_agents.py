@@ -43,7 +43,8 @@ class AgentTalk:
 
     async def answer(self) -> Turn:
         turn = await self._turns.get()
-        asked, answered = [item for item in self._history if item.type == "message"][-2:]
+        place = next(number for number, item in enumerate(self._history) if item.item_id == turn.item_id)
+        asked, answered = self._history[place - 1 : place + 1]
         turn.said = answered.content[0].transcript
         if asked.content[0].type == "input_audio":
             turn.heard = asked.content[0].transcript
@@ -70,9 +71,11 @@ class AgentTalk:
             elif event.type == "agent_end":
                 self._turns.put_nowait(self._turn)
                 self._turn = Turn()
-            elif event.type in ("history_updated", "history_added"):
-                self._history = list(self._session._history)
+            elif event.type == "history_updated":
+                self._history = event.history
                 self._changed.set()
+            elif event.type == "history_added":
+                self._history = [*self._history, event.item]
             elif event.type == "error":
                 self.errors.append(str(event.error))
 
