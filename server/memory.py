@@ -199,9 +199,21 @@ class Memory:
         return self._messages[place - 1] if place else None
 
     def unanswered(self) -> Message | None:
-        """The newest message, if it is a question: typed, heard or still to be heard."""
+        """The newest message, if it is a question: typed, heard or still to be heard, or a note that asks."""
         last = self.before(None)
-        return last if last and last.role == "user" and (last.text or last.audio is not None) else None
+        if last is None or (last.role != "user" and not self._asks(last)):
+            return None
+        return last if last.text or last.audio is not None else None
+
+    def _asks(self, message: Message) -> bool:
+        """Whether a note stands where a question would: behind an answer, and answered itself or still to be. A small
+        model does what it is asked, sooner than what it is told."""
+        if message.role != "system":
+            return False
+        place = self._messages.index(message)
+        said_before = next((one.role for one in reversed(self._messages[:place]) if one.role != "system"), None)
+        following = self._messages[place + 1].role if place + 1 < len(self._messages) else "assistant"
+        return said_before == following == "assistant"
 
     def turns(self, now: float, until: Message | None = None) -> tuple[Turn, ...]:
         """Questions and answers, oldest first, up to this message."""
@@ -210,7 +222,7 @@ class Memory:
         for message in self._messages:
             if message is until:
                 break
-            if message.role == "user" and message.text is not None:
+            if message.text is not None and (message.role == "user" or self._asks(message)):
                 if asked is not None:
                     turns.append(Turn(asked, ""))
                 asked = message.text
@@ -223,4 +235,5 @@ class Memory:
 
     def notes(self) -> list[str]:
         """What the client told the model as instructions on the way."""
-        return [message.text for message in self._messages if message.role == "system" and message.text]
+        notes = (message for message in self._messages if message.role == "system" and not self._asks(message))
+        return [note.text for note in notes if note.text]

@@ -122,6 +122,11 @@ class Session:
         return made or self._state is State.THINKING
 
     @property
+    def answered_turn(self) -> int | None:
+        """The number of the turn that an answer is being made for."""
+        return self._question.turn_id if self.answering and self._question else None
+
+    @property
     def turn_open(self) -> bool:
         """Somebody is in the middle of a turn."""
         return self._state is State.HEARING

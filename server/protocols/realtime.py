@@ -230,7 +230,7 @@ class RealtimeConnection(Connection):
         create = parse(_Create, data, "")
         message = read_item(create.item, self._session.audio.input.format, self._longest_s)
         if self._memory.find(message.key):
-            raise BadMessage("item_create_duplicate_id", f"there is an item {message.key!r} already", "item.id")
+            raise BadMessage("item_create_duplicate_item_id", f"there is an item {message.key!r} already", "item.id")
         previous = create.previous_item_id
         if previous is None:
             self._memory.append(message)
@@ -317,14 +317,17 @@ class RealtimeConnection(Connection):
         return context
 
     async def _cancel(self, data: dict[str, Any]) -> None:
+        """Of a response that the client was told of: what it cancels is not an answer that began meanwhile."""
         response_id = parse(_Cancel, data, "").response_id
         aside = self._events.aside(response_id) if response_id else None
         if aside is not None:
             await self.conversation.cancel_aside(aside)
-        elif self.conversation.session.answering:
-            await self.conversation.interrupt()
-        else:
-            raise BadMessage("response_cancel_not_active", "no response is in progress; there is nothing to cancel")
+            return
+        turn_id = self._events.told_of(response_id)
+        if turn_id is None or self.conversation.session.answered_turn not in (None, turn_id):
+            message = "Cancellation failed: no response is in progress; there is nothing to cancel"
+            raise BadMessage("response_cancel_not_active", message)
+        await self.conversation.interrupt()
 
 
 def _read(text: str) -> dict[str, Any]:

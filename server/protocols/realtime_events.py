@@ -136,6 +136,11 @@ class RealtimeEvents:
         open_ = self._responses.values()
         return next((one.turn_id for one in open_ if one.id == response_id and one.wanted.aside), None)
 
+    def told_of(self, response_id: str | None) -> int | None:
+        """The turn that the conversation's response in progress answers, if it is this one; None: any."""
+        told = [one for one in self._responses.values() if not one.wanted.aside]
+        return next((one.turn_id for one in told if response_id in (None, one.id)), None)
+
     def place_of(self, item_id: str) -> tuple[str, int]:
         """(the key of the message that an item is or belongs to, where in its sound the item begins in ms)."""
         return self._continued.get(item_id, (item_id, 0))

@@ -131,3 +131,21 @@ def test_messages_are_put_anywhere_and_taken_away() -> None:
 )
 def test_whole_words(characters: int, kept: str) -> None:
     assert whole_words(TEXT, characters) == kept
+
+
+def test_a_note_behind_an_answer_is_asked_where_a_question_would_stand() -> None:
+    memory = Memory()
+    memory.append(Message("persona", "system", "Be kind."))
+    memory.append(Message("hello", "user", "Hello."))
+    memory.append(Message("answer", "assistant", "Hi!"))
+    note = Message("note", "system", "Ask about their day.")
+    memory.append(note)
+    assert memory.unanswered() is note
+    assert memory.notes() == ["Be kind."]
+    memory.append(Message("question", "assistant", "How was your day?"))
+    assert memory.unanswered() is None
+    assert memory.notes() == ["Be kind."]
+    assert memory.turns(0.0) == (Turn("Hello.", "Hi!"), Turn("Ask about their day.", "How was your day?"))
+    memory.append(Message("aside", "system", "It is late."))
+    memory.append(Message("reply", "user", "Long."))
+    assert memory.notes() == ["Be kind.", "It is late."], "the question is answered, not the note before it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 from typing import Any
@@ -265,6 +266,21 @@ async def test_answers_are_refused_while_one_is_made_and_can_be_cancelled() -> N
         assert (await talk.until("response.done"))[-1]["response"]["status"] == "completed"
 
 
+async def test_a_cancellation_is_not_of_an_answer_that_the_client_was_not_told_of(question: np.ndarray) -> None:
+    """Clients cancel when they hear of speech; where that comes late, the next turn is already thought about."""
+    gate = asyncio.Event()
+    async with running(ScriptedGenerator(gate=gate)) as server, api(server) as talk:
+        await talk.greeted()
+        await talk.say(np.concatenate([QUIET, question, QUIET]))
+        await talk.until("input_audio_buffer.speech_stopped")
+        await talk.send("response.cancel")
+        error = await failed(talk)
+        assert error["code"] == "response_cancel_not_active"
+        assert error["message"].startswith("Cancellation failed"), "what clients overlook"
+        gate.set()
+        assert (await talk.until("response.done"))[-1]["response"]["status"] == "completed"
+
+
 @pytest.mark.parametrize("spoken_first", [False, True])
 async def test_a_failure_ends_the_response_and_the_session_lives(spoken_first: bool) -> None:
     begun = [TextDelta("The"), AudioChunk(tone(1), 3)] if spoken_first else []
@@ -297,7 +313,7 @@ async def test_items_are_put_anywhere_read_and_deleted() -> None:
         between = await talk.type("between", item={"id": "ab"}, previous_item_id="a")
         assert between["previous_item_id"] == "a"
         await talk.send("conversation.item.create", item=between["item"])
-        assert (await failed(talk))["code"] == "item_create_duplicate_id"
+        assert (await failed(talk))["code"] == "item_create_duplicate_item_id"
         await talk.send("conversation.item.retrieve", item_id="ab")
         assert (await talk.next("conversation.item.retrieved"))["item"] == between["item"]
         await talk.send("conversation.item.delete", item_id="b")
