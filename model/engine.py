@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from model import pacing
-from model.answer import CHUNKS, AdapterAnswer, Answer, Deferred
+from model.answer import CHUNKS, Answer, Deferred
 from model.answer_maker import AnswerMaker
+from model.planned_answer import AdapterAnswer, PlannedAnswer
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
@@ -160,7 +161,7 @@ class Engine:
                 del self._answers[number]
                 for row in answer.rows:  # what broke it must not reach the next answer through a masked position
                     self._rows.distrust(row)
-                if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and self._speech_cache:
+                if isinstance(answer, PlannedAnswer) and answer.speech_slot is not None and self._speech_cache:
                     self._speech_cache.clear(answer.speech_slot)
                 self._release(answer, all_rows=True)
 
@@ -170,7 +171,7 @@ class Engine:
             answer.rows = []
         self._rows.free += answer.released
         answer.released = []
-        if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
+        if isinstance(answer, PlannedAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
             self._free_speech.append(answer.speech_slot)
             answer.speech_slot = None
 
@@ -301,10 +302,10 @@ class Engine:
 
     def _speak_once(self, answers: Sequence[Answer]) -> bool:
         """One decoder step of those among `answers` whose next step is planned; False when there is none."""
-        rows: list[AdapterAnswer] = []
+        rows: list[PlannedAnswer] = []
         conditions = []
         for answer in answers:
-            if not isinstance(answer, AdapterAnswer):
+            if not isinstance(answer, PlannedAnswer):
                 continue
             try:
                 if answer.ready_to_speak and answer.planner is not None:
@@ -316,7 +317,7 @@ class Engine:
             self._speak_together(rows, conditions)
         return bool(rows)
 
-    def _speak_together(self, rows: Sequence[AdapterAnswer], conditions: Sequence[Tensor]) -> None:
+    def _speak_together(self, rows: Sequence[PlannedAnswer], conditions: Sequence[Tensor]) -> None:
         """One decoder step of these answers; each alone when that breaks."""
         adapter = self.omni.adapter
         assert adapter is not None
