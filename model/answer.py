@@ -123,6 +123,8 @@ class Answer(ABC):
         self.text_ended = False
         self.limited = False
         self.done = False
+        self.held = False
+        """It rests: its listener has not taken what was made so far."""
         self.released: list[int] = []
         """Slots that are free again; the engine takes them."""
         self.events: list[Event | Deferred] = []

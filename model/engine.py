@@ -98,10 +98,17 @@ class Engine:
         for number in [*self._answers, *(number for number, _ in self._queue)]:
             self.cancel(number)
 
+    def hold(self, number: int, held: bool) -> None:
+        """Let an answer rest whose listener does not take what is made, or let it go on. It keeps its slot; unknown
+        numbers are ignored."""
+        if (answer := self._answers.get(number)) is not None:
+            answer.held = held
+
     @property
     def busy(self) -> bool:
         """There is something to do."""
-        return bool(self._answers or self._queue)
+        admits = bool(self._queue) and len(self._answers) < self.max_slots
+        return admits or any(not answer.held for answer in self._answers.values())
 
     @property
     def reading(self) -> bool:
@@ -137,7 +144,7 @@ class Engine:
         """The same, but sound is left to be decoded: each answer's deferred events are to be made in order, by any one
         thread at a time. When one breaks, the answer is to be cancelled."""
         told: list[tuple[int, Event | OmniError | Deferred]] = [*self._admit()]
-        answers = list(self._answers.values())
+        answers = [answer for answer in self._answers.values() if not answer.held]
         newcomers = self._newcomers.may_work(answers)
         working = pacing.working(answers, newcomers)
         if newcomers:
