@@ -1,13 +1,12 @@
 """One answer in progress: what its rows are fed next, and what it has to tell.
 
 An answer holds one or two rows of the body. The published model speaks from the body itself (`BodyAnswer`): batch-
-parallel decoding runs a second row that writes the text (paper section 3.3). The embedded model's body only writes
-(`AdapterAnswer`); a plan and the TTS adapter's rows speak.
+parallel decoding runs a second row that writes the text (paper section 3.3). The embedded model's body only writes; a
+plan and the TTS adapter's rows speak (`model/planned_answer.py`).
 """
 
 from __future__ import annotations
 
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,15 +18,13 @@ import torch
 from torch import Tensor
 
 from model.chat import Detokenizer
-from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, SnacStream
+from model.mouth import SAMPLE_RATE, SnacStream
 from model.request import AudioChunk, Done, Event, TextDelta
 from model.rows import BodyRow
 from model.sampling import Sampler
-from model.speech_planner import SpeechPlanner
 from model.stages import Stopwatch
-from model.vocabulary import AUDIO_LAYERS, DELAY, Vocabulary, undelay
+from model.vocabulary import DELAY, Vocabulary, undelay
 
-_SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
 CHUNKS = (3, 2, 4, 4, 8)
 """Frames decoded at once, the last number from then on: the first sound early, the rest cheap.
 
@@ -117,8 +114,8 @@ class Answer(ABC):
         watch: Stopwatch,
     ) -> None:
         self.rows, self.watch = rows, watch
-        self.cached_tokens = min(row.position for row in rows)
-        self.prompt_tokens = max(row.position + len(row.waiting) for row in rows)
+        self.cached_tokens = min((row.position for row in rows), default=0)
+        self.prompt_tokens = max((row.position + len(row.waiting) for row in rows), default=0)
         self.text_sampler, self.audio_sampler = text_sampler, audio_sampler
         self.max_tokens, self.max_steps = max_tokens, max_steps
         self.text_tokens: list[int] = []
@@ -126,6 +123,8 @@ class Answer(ABC):
         self.text_ended = False
         self.limited = False
         self.done = False
+        self.held = False
+        """It rests: its listener has not taken what was made so far."""
         self.released: list[int] = []
         """Slots that are free again; the engine takes them."""
         self.events: list[Event | Deferred] = []
@@ -157,9 +156,12 @@ class Answer(ABC):
         self.text_sampler.remember((token,))
         piece = self._detokenizer.push(token) if self._detokenizer else ""
         if piece:
-            self.text += piece
-            self.events.append(TextDelta(piece))
+            self._add_text(piece)
         return piece
+
+    def _add_text(self, piece: str) -> None:
+        self.text += piece
+        self.events.append(TextDelta(piece))
 
     def _drop(self, row: BodyRow) -> None:
         self.rows.remove(row)
@@ -262,100 +264,3 @@ class BodyAnswer(Answer):
         for row in self.rows:
             ids = first if row.speaks or second is None else second
             row.waiting = self._embed(ids)
-
-
-class AdapterAnswer(Answer):
-    """The embedded model: the body writes, the TTS adapter speaks after a plan of what is written."""
-
-    def __init__(
-        self,
-        end: int,
-        embed: Callable[[Tensor], Tensor],
-        planner: SpeechPlanner | None,
-        speech_slot: int | None,
-        pad: int,
-        max_sentences: int | None,
-        **shared: object,
-    ) -> None:
-        self.planner = planner  # before the voice, which asks it
-        super().__init__(**shared)  # type: ignore[arg-type]
-        self._end, self._embed = end, embed
-        self.speech_slot = speech_slot
-        self.speech_ended = False
-        """No more is spoken: a limit was reached."""
-        self.step = 0
-        self._pad = pad
-        self.previous = torch.full((AUDIO_LAYERS,), pad)
-        self.audio_tokens: list[Tensor] = []
-        self._next: int | None = None
-        self._max_sentences = max_sentences
-
-    def _spoken(self, frames: int) -> int | None:
-        if self.planner is None:
-            return None
-        return self.planner.spoken_characters(frames)
-
-    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
-        self._next = text
-
-    def advance(self) -> None:
-        token = self._next
-        assert token is not None
-        if token == self._end:
-            self._end_text()
-        elif len(self.text_tokens) >= self.max_tokens or self._said_enough(token):
-            self.limited = True
-            self._end_text()
-        else:
-            piece = self._write(token)
-            if self.planner is not None and piece:
-                self.planner.feed(piece)
-            self.rows[0].waiting = self._embed(torch.tensor([token]))
-            self.rows[0].ids.append(token)
-
-    def _said_enough(self, token: int) -> bool:
-        """All sentences that were asked for are written, and this token begins another."""
-        if self._max_sentences is None or len(_SENTENCE_END.findall(self.text)) < self._max_sentences:
-            return False
-        return self._detokenizer is not None and self._detokenizer.begins_word(token)
-
-    def _end_text(self) -> None:
-        self.text_ended = True
-        for row in list(self.rows):
-            self._drop(row)
-        if self.planner is not None:
-            self.planner.finish()
-        if self.planner is None or self.planner.frames == 0 or self.speech_ended:
-            self.finish()
-
-    @property
-    def ready_to_speak(self) -> bool:
-        """The next decoder step can run."""
-        if self.planner is None or self.done or self.speech_ended:
-            return False
-        return self.step < self.planner.available
-
-    def after_speech(self, tokens: Tensor) -> None:
-        """Take the seven tokens (7,) of this step; layers without a frame are padded."""
-        assert self.planner is not None
-        assert self.voice is not None
-        frames = self.planner.frames
-        frame = self.step - 1 - torch.arange(AUDIO_LAYERS)
-        real = frame >= 0 if frames is None else (frame >= 0) & (frame < frames)
-        tokens = tokens.masked_fill(~real, self._pad)
-        self.audio_tokens.append(tokens)
-        self.previous = tokens
-        self.step += 1
-        if len(self.audio_tokens) > DELAY:
-            self.events += self.voice.push(undelay(torch.stack(self.audio_tokens[-DELAY - 1 :]))[0])
-        if frames is not None and self.step >= frames + DELAY:
-            self.finish()
-        elif self.step >= self.max_steps:
-            self.limited = self.speech_ended = True
-            if self.text_ended:  # else what is being written comes to its end
-                self.finish()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of sound decided so far."""
-        return max(0, self.step - DELAY) * SAMPLES_PER_FRAME / SAMPLE_RATE

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from model.answer import AdapterAnswer, Answer, BodyAnswer
+from model.answer import Answer, BodyAnswer
 from model.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
+from model.planned_answer import AdapterAnswer, SayingAnswer
 from model.prepare import Prepared
 from model.request import InvalidRequest, Request
 from model.rows import BodyRow, RowPool
@@ -27,8 +28,10 @@ class AnswerMaker:
         self.omni, self._rows, self._window = omni, rows, window
 
     def rows_of(self, prepared: Prepared) -> int:
-        """Two where one row speaks and one writes (paper section 3.3), else one."""
+        """Two where one row speaks and one writes (paper section 3.3), none where the text is given, else one."""
         omni = self.omni
+        if prepared.request.say is not None:
+            return 0
         parallel = omni.config.audio_route == "body" and prepared.task is Task.A1A2 and omni.batch_parallel
         return 2 if parallel else 1
 
@@ -41,6 +44,8 @@ class AnswerMaker:
         )
         if audio_sampling.seed is None and request.sampling.seed is not None:
             audio_sampling = replace(audio_sampling, seed=request.sampling.seed + 1)
+        if request.say is not None:
+            return self._say(prepared, request.say, speech_slot, Sampler(audio_sampling))
         body_rows = self._chat_rows(prepared) if omni.chat is not None else self._stream_rows(prepared)
         longest = self._window - max(row.position + len(row.waiting) for row in body_rows)
         if longest < 1:
@@ -73,6 +78,28 @@ class AnswerMaker:
             )
         for row in body_rows:
             self._rows.claim(row)
+        return answer
+
+    def _say(self, prepared: Prepared, text: str, speech_slot: int | None, audio_sampler: Sampler) -> Answer:
+        request, omni = prepared.request, self.omni
+        assert omni.adapter is not None
+        assert omni.mouth is not None
+        prepared.watch.ends("waiting")
+        answer = SayingAnswer(
+            text,
+            omni.adapter.planner(request.speed),
+            speech_slot,
+            omni.adapter.pad,
+            rows=[],
+            text_sampler=Sampler(request.sampling),
+            audio_sampler=audio_sampler,
+            detokenizer=None,
+            stream=omni.mouth.stream(),
+            max_tokens=0,
+            max_steps=self._max_steps(request, self._window),
+            watch=prepared.watch,
+        )
+        answer.prompt_tokens = len(omni.tokenizer.encode(text).ids) if omni.tokenizer else 0
         return answer
 
     def _text_sampler(self, request: Request) -> Sampler:

@@ -15,9 +15,14 @@ import torch
 from model.answer import Deferred
 from model.cancellation import while_wanted
 from model.engine import Engine, as_omni_error
+from model.mouth import SAMPLE_RATE
 from model.omni import MiniOmni
 from model.prepare import Prepared
-from model.request import Done, EngineFull, Event, GenerationFailed, OmniError, Request
+from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed, OmniError, Request
+
+UNTAKEN_SAMPLES = 20 * SAMPLE_RATE
+"""An answer rests while so much of its sound has not been taken, until half of it is: a slow reader of a long text then
+costs 2 MB. Longer than anybody who plays what comes needs ahead."""
 
 
 @dataclass(eq=False)
@@ -26,18 +31,41 @@ class _Listener:
 
     loop: asyncio.AbstractEventLoop
     events: asyncio.Queue[Event | OmniError]
+    hold: Callable[[bool], None]
+    """Let the answer rest, or go on."""
     number: int | None = None
     gone: bool = False
     deferred: int = 0
     """Events that wait to be made."""
+    untaken: int = 0
+    """Samples in the queue."""
+    held: bool = False
 
     def tell(self, event: Event | OmniError) -> None:
         if self.gone:
             return
         try:
-            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+            self.loop.call_soon_threadsafe(self._put, event)
         except RuntimeError:  # its event loop is closed: nobody listens any more
             self.gone = True
+
+    async def take(self) -> Event | OmniError:
+        """The next event."""
+        event = await self.events.get()
+        if isinstance(event, AudioChunk):
+            self.untaken -= len(event.samples)
+            if self.held and self.untaken <= UNTAKEN_SAMPLES // 2:
+                self.held = False
+                self.hold(False)
+        return event
+
+    def _put(self, event: Event | OmniError) -> None:
+        self.events.put_nowait(event)
+        if isinstance(event, AudioChunk):
+            self.untaken += len(event.samples)
+            if not self.held and self.untaken > UNTAKEN_SAMPLES:
+                self.held = True
+                self.hold(True)
 
 
 class AsyncEngine:
@@ -116,7 +144,11 @@ class AsyncEngine:
             raise EngineFull("the model is not open yet; try again when /ready says so")
         if self.active >= self._max_slots + self._max_queue:
             raise EngineFull(f"{self.active} requests are in progress or waiting; try again later")
-        listener = _Listener(asyncio.get_running_loop(), asyncio.Queue())
+        listener = _Listener(
+            asyncio.get_running_loop(),
+            asyncio.Queue(),
+            lambda held: self._commands.put(lambda: self._hold(engine, listener, held)),
+        )
         self._open_answers.add(listener)
         try:
             prepared = await self._prepare(engine, request)
@@ -124,7 +156,7 @@ class AsyncEngine:
                 raise _stopped()
             self._commands.put(lambda: self._submit(engine, prepared, listener))
             while True:
-                event = await listener.events.get()
+                event = await listener.take()
                 if isinstance(event, OmniError):
                     raise event
                 yield event
@@ -191,6 +223,11 @@ class AsyncEngine:
             self._listeners[listener.number] = listener
         except OmniError as error:
             listener.tell(error)
+
+    @staticmethod
+    def _hold(engine: Engine, listener: _Listener, held: bool) -> None:
+        if listener.number is not None:
+            engine.hold(listener.number, held)
 
     def _leave(self, engine: Engine, listener: _Listener) -> None:
         if listener.number is not None and self._listeners.pop(listener.number, None) is not None:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from model import pacing
-from model.answer import CHUNKS, AdapterAnswer, Answer, Deferred
+from model.answer import CHUNKS, Answer, Deferred
 from model.answer_maker import AnswerMaker
+from model.planned_answer import AdapterAnswer, PlannedAnswer
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
@@ -98,10 +99,17 @@ class Engine:
         for number in [*self._answers, *(number for number, _ in self._queue)]:
             self.cancel(number)
 
+    def hold(self, number: int, held: bool) -> None:
+        """Let an answer rest whose listener does not take what is made, or let it go on. It keeps its slot; unknown
+        numbers are ignored."""
+        if (answer := self._answers.get(number)) is not None:
+            answer.held = held
+
     @property
     def busy(self) -> bool:
         """There is something to do."""
-        return bool(self._answers or self._queue)
+        admits = bool(self._queue) and len(self._answers) < self.max_slots
+        return admits or any(not answer.held for answer in self._answers.values())
 
     @property
     def reading(self) -> bool:
@@ -137,7 +145,7 @@ class Engine:
         """The same, but sound is left to be decoded: each answer's deferred events are to be made in order, by any one
         thread at a time. When one breaks, the answer is to be cancelled."""
         told: list[tuple[int, Event | OmniError | Deferred]] = [*self._admit()]
-        answers = list(self._answers.values())
+        answers = [answer for answer in self._answers.values() if not answer.held]
         newcomers = self._newcomers.may_work(answers)
         working = pacing.working(answers, newcomers)
         if newcomers:
@@ -161,7 +169,7 @@ class Engine:
                 del self._answers[number]
                 for row in answer.rows:  # what broke it must not reach the next answer through a masked position
                     self._rows.distrust(row)
-                if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and self._speech_cache:
+                if isinstance(answer, PlannedAnswer) and answer.speech_slot is not None and self._speech_cache:
                     self._speech_cache.clear(answer.speech_slot)
                 self._release(answer, all_rows=True)
 
@@ -171,7 +179,7 @@ class Engine:
             answer.rows = []
         self._rows.free += answer.released
         answer.released = []
-        if isinstance(answer, AdapterAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
+        if isinstance(answer, PlannedAnswer) and answer.speech_slot is not None and (all_rows or answer.done):
             self._free_speech.append(answer.speech_slot)
             answer.speech_slot = None
 
@@ -304,10 +312,10 @@ class Engine:
 
     def _speak_once(self, answers: Sequence[Answer]) -> bool:
         """One decoder step of those among `answers` whose next step is planned; False when there is none."""
-        rows: list[AdapterAnswer] = []
+        rows: list[PlannedAnswer] = []
         conditions = []
         for answer in answers:
-            if not isinstance(answer, AdapterAnswer):
+            if not isinstance(answer, PlannedAnswer):
                 continue
             try:
                 if answer.ready_to_speak and answer.planner is not None:
@@ -319,7 +327,7 @@ class Engine:
             self._speak_together(rows, conditions)
         return bool(rows)
 
-    def _speak_together(self, rows: Sequence[AdapterAnswer], conditions: Sequence[Tensor]) -> None:
+    def _speak_together(self, rows: Sequence[PlannedAnswer], conditions: Sequence[Tensor]) -> None:
         """One decoder step of these answers; each alone when that breaks."""
         adapter = self.omni.adapter
         assert adapter is not None

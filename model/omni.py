@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model.answer import AdapterAnswer, BodyAnswer
+from model.answer import BodyAnswer
 from model.chat import ChatPrompt
 from model.chat_template import TemplatePrompt
 from model.checkpoint_files import check_keys
@@ -20,6 +20,7 @@ from model.config import OmniConfig
 from model.engine import Engine
 from model.mouth import SnacDecoder
 from model.network import OmniNetwork
+from model.planned_answer import AdapterAnswer
 from model.prepare import Prepared
 from model.public_layout import from_public, public_shapes
 from model.request import Event, InvalidRequest, OmniError, Request

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.audio import SAMPLE_RATE, WINDOW_SECONDS
-from model.request import InvalidRequest, Request
+from model.request import FASTEST, SLOWEST, InvalidRequest, Request
 from model.stages import Stopwatch
+from model.text import has_words
 from model.turn_end import Ending
 from model.vocabulary import Task
 
@@ -40,6 +41,8 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
 
     Raises `InvalidRequest` for what cannot be answered as it is.
     """
+    if request.say is not None:
+        return _prepare_to_say(omni, request, request.say)
     watch = Stopwatch()
     task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
     if task.hears and request.audio is None:
@@ -71,3 +74,17 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
     said = "" if hearing.no_speech else hearing.text.strip()
     question = " ".join(filter(None, (request.before.strip(), said)))
     return Prepared(request, task, question=question, no_speech=not question, ending=hearing.ending, watch=watch)
+
+
+def _prepare_to_say(omni: MiniOmni, request: Request, text: str) -> Prepared:
+    if request.audio is not None or request.text is not None or request.task not in (None, Task.T1A2):
+        raise InvalidRequest("`say` is no question: give it without audio, text or another task than T1A2")
+    if omni.adapter is None:
+        raise InvalidRequest("this model can say only its own answers, not a given text; use the embedded model")
+    if omni.mouth is None:
+        raise InvalidRequest("this model was opened without a mouth (SNAC); it cannot say anything")
+    if not SLOWEST <= request.speed <= FASTEST:
+        raise InvalidRequest(f"speed {request.speed:g} is out of reach; use {SLOWEST:g} to {FASTEST:g}")
+    if not has_words(text):
+        raise InvalidRequest("there is no word in the text that could be said; give letters or numbers")
+    return Prepared(request, Task.T1A2)

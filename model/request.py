@@ -37,6 +37,10 @@ class GenerationFailed(OmniError):
     code = "generation_failed"
 
 
+SLOWEST, FASTEST = 0.5, 2.0
+"""Of `Request.speed`."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One earlier exchange: what the person said (heard or typed), and what was really spoken in answer."""
@@ -55,6 +59,11 @@ class Request:
     """What was heard of the same question before this audio began, where it is longer than 30 s."""
     text: str | None = None
     """Empty, for a chat model: nobody asks, and the assistant speaks first."""
+    say: str | None = None
+    """Not a question: the model says exactly this text, of any length. Of the request, nothing else counts but
+    `audio_sampling`, `speed` and `max_seconds`."""
+    speed: float = 1.0
+    """How fast `say` is said: 2 takes half of the time. `SLOWEST` … `FASTEST`."""
     task: Task | None = None
     """A1A2 for audio and T1A2 for text, unless said otherwise."""
     system_prompt: str | None = None

@@ -386,3 +386,8 @@ def speakable(text: str) -> str:
     for before, word, after in zip(written, written[1:], written[2:], strict=False):
         words += join(words, spoken(word, before, after))
     return " ".join(words).rstrip(",")
+
+
+def has_words(text: str) -> bool:
+    """Whether there is anything to be said in a text."""
+    return any(character.isalpha() for word in written_words(text) for character in spoken(word.text))

@@ -212,9 +212,9 @@ class TtsAdapter(nn.Module):
     def condition_width(self) -> int:
         return (DELAY + 1) * self.config.width
 
-    def planner(self) -> SpeechPlanner:
-        """Begin an answer."""
-        return SpeechPlanner(self)
+    def planner(self, speed: float = 1.0) -> SpeechPlanner:
+        """Begin an answer; at speed 2 it takes half of the time."""
+        return SpeechPlanner(self, speed)
 
     def new_cache(self, slots: int) -> SpeechCache:
         """Room for `slots` answers, of any length."""

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.answer import AdapterAnswer, Answer, BodyAnswer
+from model.answer import Answer, BodyAnswer
 from model.engine import Engine
 from model.omni import MiniOmni
+from model.planned_answer import AdapterAnswer
 from model.prepare import Prepared
 from model.request import (
     AudioChunk,

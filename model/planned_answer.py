@@ -1,0 +1,148 @@
+"""Answers that a plan and the TTS adapter speak, whoever writes their text: the body (`AdapterAnswer`), or the one who
+asks (`SayingAnswer`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model.answer import Answer
+from model.rows import BodyRow
+from model.speech_planner import SpeechPlanner
+from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
+
+_SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
+_WORD = re.compile(r"\S+\s*")
+
+
+class PlannedAnswer(Answer):
+    """Spoken after a plan of its text, one decoder step a frame."""
+
+    def __init__(self, planner: SpeechPlanner | None, speech_slot: int | None, pad: int, **shared: object) -> None:
+        self.planner = planner  # before the voice, which asks it
+        super().__init__(**shared)  # type: ignore[arg-type]
+        self.speech_slot = speech_slot
+        self.speech_ended = False
+        """No more is spoken: a limit was reached."""
+        self.step = 0
+        self._pad = pad
+        self.previous = torch.full((AUDIO_LAYERS,), pad)
+        self.audio_tokens: list[Tensor] = []
+
+    def _spoken(self, frames: int) -> int | None:
+        if self.planner is None:
+            return None
+        return self.planner.spoken_characters(frames)
+
+    def _end_text(self) -> None:
+        self.text_ended = True
+        for row in list(self.rows):
+            self._drop(row)
+        if self.planner is not None:
+            self.planner.finish()
+        if self.planner is None or self.planner.frames == 0 or self.speech_ended:
+            self.finish()
+
+    @property
+    def ready_to_speak(self) -> bool:
+        """The next decoder step can run."""
+        if self.planner is None or self.done or self.speech_ended:
+            return False
+        return self.step < self.planner.available
+
+    def after_speech(self, tokens: Tensor) -> None:
+        """Take the seven tokens (7,) of this step; layers without a frame are padded."""
+        assert self.planner is not None
+        assert self.voice is not None
+        frames = self.planner.frames
+        frame = self.step - 1 - torch.arange(AUDIO_LAYERS)
+        real = frame >= 0 if frames is None else (frame >= 0) & (frame < frames)
+        tokens = tokens.masked_fill(~real, self._pad)
+        self.audio_tokens.append(tokens)
+        self.previous = tokens
+        self.step += 1
+        if len(self.audio_tokens) > DELAY:
+            self.events += self.voice.push(undelay(torch.stack(self.audio_tokens[-DELAY - 1 :]))[0])
+        if frames is not None and self.step >= frames + DELAY:
+            self.finish()
+        elif self.step >= self.max_steps:
+            self.limited = self.speech_ended = True
+            if self.text_ended:  # else what is being written comes to its end
+                self.finish()
+
+
+class AdapterAnswer(PlannedAnswer):
+    """The embedded model: the body writes, the TTS adapter speaks after a plan of what is written."""
+
+    def __init__(
+        self,
+        end: int,
+        embed: Callable[[Tensor], Tensor],
+        planner: SpeechPlanner | None,
+        speech_slot: int | None,
+        pad: int,
+        max_sentences: int | None,
+        **shared: object,
+    ) -> None:
+        super().__init__(planner, speech_slot, pad, **shared)
+        self._end, self._embed = end, embed
+        self._next: int | None = None
+        self._max_sentences = max_sentences
+
+    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        self._next = text
+
+    def advance(self) -> None:
+        token = self._next
+        assert token is not None
+        if token == self._end:
+            self._end_text()
+        elif len(self.text_tokens) >= self.max_tokens or self._said_enough(token):
+            self.limited = True
+            self._end_text()
+        else:
+            piece = self._write(token)
+            if self.planner is not None and piece:
+                self.planner.feed(piece)
+            self.rows[0].waiting = self._embed(torch.tensor([token]))
+            self.rows[0].ids.append(token)
+
+    def _said_enough(self, token: int) -> bool:
+        """All sentences that were asked for are written, and this token begins another."""
+        if self._max_sentences is None or len(_SENTENCE_END.findall(self.text)) < self._max_sentences:
+            return False
+        return self._detokenizer is not None and self._detokenizer.begins_word(token)
+
+
+class SayingAnswer(PlannedAnswer):
+    """Says a given text: the body has no part in it. The text is planned word by word, as far as the next step needs,
+    so that a long one is heard as soon as a short one and keeps nobody waiting."""
+
+    def __init__(self, text: str, planner: SpeechPlanner, speech_slot: int | None, pad: int, **shared: object) -> None:
+        super().__init__(planner, speech_slot, pad, **shared)
+        self._left = [match[0] for match in _WORD.finditer(text.strip())][::-1]
+
+    @property
+    def ready_to_speak(self) -> bool:
+        """The next decoder step can run, after a few more words where it needs them."""
+        assert self.planner is not None
+        while not self.text_ended and not self.speech_ended and self.planner.available <= self.step:
+            if self._left:
+                self._tell(self._left.pop())
+            else:
+                self._end_text()
+        return super().ready_to_speak
+
+    def _tell(self, piece: str) -> None:
+        assert self.planner is not None
+        self.planner.feed(piece)
+        self._add_text(piece)
+
+    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
+        raise NotImplementedError("it has no rows in the body")
+
+    def advance(self) -> None:
+        raise NotImplementedError("it has no rows in the body")
