@@ -1,4 +1,4 @@
-"""`POST /chat`: a spoken question in, its spoken answer out, as Mini-Omni's public server has it. See `docs/http.md`."""
+"""`POST /chat`: a spoken question in, its spoken answer out, as Mini-Omni's public server has it (`docs/http.md`)."""
 
 from __future__ import annotations
 
@@ -91,9 +91,8 @@ def _decoded(audio: str) -> np.ndarray:
     try:
         data = base64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ApiError(
-            400, "invalid_base64", f"audio is no base64 ({error}); send a WAV file in base64", "audio"
-        ) from None
+        message = f"audio is no base64 ({error}); send a WAV file in base64"
+        raise ApiError(400, "invalid_base64", message, "audio") from error
     try:
         return read_sound(data, WINDOW_SECONDS)
     except InvalidRequest as error:

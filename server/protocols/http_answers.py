@@ -90,8 +90,8 @@ async def _gone(request: Request) -> None:
 class AnswerResponse(StreamingResponse):
     """Streams an answer no faster than its client reads: while nothing can be sent, nothing more is asked for.
 
-    The client's going, or `send_timeout_s` in which it takes nothing, gives the answer up. An answer that breaks after its
-    beginning ends without HTTP's own end, so that no client takes it for whole.
+    The client's going, or `send_timeout_s` in which it takes nothing, gives the answer up. An answer that breaks after
+    its beginning ends without HTTP's own end, so that no client takes it for whole.
     """
 
     def __init__(self, service: Service, content: AsyncGenerator[bytes, None], media_type: str) -> None:

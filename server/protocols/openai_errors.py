@@ -1,4 +1,4 @@
-"""Errors over HTTP as OpenAI's API tells them, whatever went wrong: `{"error": {"message", "type", "param", "code"}}`."""
+"""Errors over HTTP as OpenAI's API tells them: `{"error": {"message", "type", "param", "code"}}`."""
 
 from __future__ import annotations
 
