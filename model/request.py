@@ -37,8 +37,8 @@ class GenerationFailed(OmniError):
     code = "generation_failed"
 
 
-SLOWEST, FASTEST = 0.5, 2.0
-"""Of `Request.speed`."""
+SLOWEST, FASTEST = 0.5, 1.25
+"""Of `Request.speed`: as far as Whisper still hears every word; at 1.5 it misses one in twelve."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Request:
     """Not a question: the model says exactly this text, of any length. Of the request, nothing else counts but
     `audio_sampling`, `speed` and `max_seconds`."""
     speed: float = 1.0
-    """How fast `say` is said: 2 takes half of the time. `SLOWEST` … `FASTEST`."""
+    """How fast `say` is said, `SLOWEST` to `FASTEST`: at 0.5 it takes twice the time."""
     task: Task | None = None
     """A1A2 for audio and T1A2 for text, unless said otherwise."""
     system_prompt: str | None = None

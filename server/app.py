@@ -14,9 +14,12 @@ from omni_command import version
 from server.api_docs import DESCRIPTION, LICENSE, TAGS, TITLE, DescribedApi, api_docs_router
 from server.generator import Generator
 from server.probes import probes_router
+from server.protocols.chat import chat_router
 from server.protocols.client_secrets import client_secrets_router
 from server.protocols.native import native_router
 from server.protocols.realtime import realtime_router
+from server.protocols.speech import speech_router
+from server.protocols.transcriptions import transcriptions_router
 from server.service import MakeDetector, Service
 from server.settings import Settings
 from server.turns import Endpointer
@@ -101,6 +104,9 @@ def create_app(
     app.include_router(native_router(service))
     app.include_router(client_secrets_router(service))
     app.include_router(realtime_router(service))
+    app.include_router(chat_router(service))
+    app.include_router(speech_router(service))
+    app.include_router(transcriptions_router(service))
 
     @app.websocket("/{path:path}")
     async def elsewhere(websocket: WebSocket) -> None:

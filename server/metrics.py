@@ -36,6 +36,9 @@ class Metrics:
         self.stages = Histogram(
             "omni_stage_seconds", "Parts of the way to the first sound", ["stage"], buckets=_STAGES, registry=new
         )
+        self.http_requests = Counter(
+            "omni_http_requests", "Requests for answers, speech and transcripts", ["route", "status"], registry=new
+        )
         self.answer_audio = Counter("omni_answer_audio_seconds", "Sound of answers made", registry=new)
         self.interruptions = Counter("omni_interruptions", "Answers interrupted, by what", ["reason"], registry=new)
         self.resumptions = Counter("omni_resumptions", "Interrupted answers that went on", registry=new)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import structlog
@@ -53,8 +53,11 @@ class Service:
         self._conversations: set[Conversation] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._asked = 0
+        self._unasked = asyncio.Event()
+        self._unasked.set()
         self._make_detector = make_detector
-        self._voices = Voices()
+        self.voices = Voices()
         self._starting: asyncio.Task[None] | None = None
 
     # readiness
@@ -83,7 +86,7 @@ class Service:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            await asyncio.gather(self.generator.start(), self._voices.start())
+            await asyncio.gather(self.generator.start(), self.voices.start())
             await self._warm_up()
             await asyncio.to_thread(settle)
         except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
@@ -148,7 +151,7 @@ class Service:
         options = self.options()
         conversation = Conversation(
             Session(self._make_detector(options.rules), options),
-            self._voices,
+            self.voices,
             self.generator,
             Outbox(self.settings.outgoing_bytes),
             self.metrics,
@@ -178,6 +181,18 @@ class Service:
         self.log.warning("session_refused", code=code)
         raise Refused(Problem(code, message, fatal=True))
 
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Something beside the conversations is being answered: `drain` waits for its end."""
+        self._asked += 1
+        self._unasked.clear()
+        try:
+            yield
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self._unasked.set()
+
     # endings
 
     async def drain(self, timeout_s: float) -> None:
@@ -189,7 +204,8 @@ class Service:
         for conversation in conversations:
             conversation.drain()
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(c.wait_idle() for c in conversations)), timeout_s)
+            ends = (self._unasked.wait(), *(c.wait_idle() for c in conversations))
+            await asyncio.wait_for(asyncio.gather(*ends), timeout_s)
         problem = Problem("shutting_down", "the server is shutting down; connect again in a few seconds", fatal=True)
         for conversation in conversations:
             await conversation.dismiss(problem)
@@ -203,4 +219,4 @@ class Service:
             with suppress(asyncio.CancelledError, OmniError):
                 await self._starting
         await self.generator.stop()
-        self._voices.stop()
+        self.voices.stop()

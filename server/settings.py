@@ -98,6 +98,13 @@ class Settings(BaseSettings):
     )
 
     max_frame_bytes: int = Field(1 << 20, ge=1024, le=1 << 24, description="largest frame from a client, bytes")
+    max_upload_bytes: int = Field(25 << 20, ge=1024, le=1 << 30, description="largest body of an HTTP request, bytes")
+    max_speech_characters: int = Field(
+        4096, ge=1, le=100_000, description="longest text for /v1/audio/speech, characters"
+    )
+    max_transcription_s: float = Field(
+        600.0, ge=1, le=36_000, description="longest recording for /v1/audio/transcriptions, seconds"
+    )
     max_text_characters: int = Field(2000, ge=1, le=100_000, description="longest typed question, characters")
     max_audio_lead_s: float = Field(30.0, gt=0, le=600, description="audio accepted ahead of real time, seconds")
     max_messages_per_s: float = Field(50.0, gt=0, description="control messages of one client, per second")

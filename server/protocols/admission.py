@@ -10,6 +10,8 @@ from server.service import Service
 
 NO_KEY = "the key is missing, wrong or over; send one of this server's as `Authorization: Bearer KEY`"
 
+FOREIGN_PAGE = "this page's origin may not connect; the operator lists others with --allowed-origins"
+
 
 async def admit(websocket: WebSocket, service: Service) -> Grant | None:
     """What the client may do; None: it was refused, with HTTP 401 or 403 and the reason.
@@ -24,8 +26,7 @@ async def admit(websocket: WebSocket, service: Service) -> Grant | None:
         return None
     host, origins = headers.get("host"), service.settings.origins
     if not service.keys.wanted and not origin_allowed(headers.get("origin"), host, origins):
-        reason = "this page's origin may not connect; the operator lists others with --allowed-origins"
-        await _refuse(websocket, service, 403, "origin", reason)
+        await _refuse(websocket, service, 403, "origin", FOREIGN_PAGE)
         return None
     return grant
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from server.auth import bearer
-from server.events import Problem
-from server.protocols.admission import NO_KEY
 from server.protocols.connection import BadMessage
-from server.protocols.realtime_events import error
+from server.protocols.http_requests import need_key
+from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
 from server.protocols.realtime_session import RealtimeSession
 from server.service import Service
 
@@ -41,24 +38,22 @@ class Issued(BaseModel):
 
 def client_secrets_router(service: Service) -> APIRouter:
     """The route of `/v1/realtime/client_secrets`."""
-    router = APIRouter(tags=["Realtime"])
+    router = APIRouter(tags=["Realtime"], route_class=ApiRoute)
 
     @router.post(
         "/v1/realtime/client_secrets",
         response_model=Issued,
-        responses={400: {"description": "the session is none"}, 401: {"description": "no good key was sent"}},
+        responses=error_responses(e400="the session is none", e401="no good key was sent"),
+        dependencies=[Depends(need_key)],
     )
-    async def issue(request: Request, wanted: Wanted) -> Issued | JSONResponse:
+    async def issue(wanted: Wanted) -> Issued:
         """A key for a while. Send an API key as `Authorization: Bearer KEY` where the server wants one; a client secret
         cannot make another. The key signs the session, it is stored nowhere: it ends by itself."""
-        key = bearer(request.headers.get("authorization"))
-        grant = service.keys.check(key)
-        if grant is None or grant.session is not None:
-            return JSONResponse({"error": error(Problem("invalid_api_key", NO_KEY))["error"]}, 401)
         try:
             session = RealtimeSession().merged(wanted.session)
         except BadMessage as bad:
-            return JSONResponse({"error": error(bad.problem)["error"]}, 400)
+            problem = bad.problem
+            raise ApiError(400, problem.code, problem.message, problem.field) from bad
         secret = service.keys.issue(wanted.session, wanted.expires_after.seconds)
         shown = session.render("", service.model_name, service.options().system_prompt)
         return Issued(value=secret.value, expires_at=secret.expires_at, session=shown)
