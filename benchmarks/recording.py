@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="of the talk (default: 20)")
     parser.add_argument("--frames-per-s", type=float, default=8.0, help="at most (default: 8)")
     parser.add_argument("--width", type=int, default=960, metavar="PIXELS", help="(default: 960)")
-    parser.add_argument("--height", type=int, default=600, metavar="PIXELS", help="(default: 600)")
+    parser.add_argument("--height", type=int, default=680, metavar="PIXELS", help="(default: 680)")
     parser.add_argument("--scheme", choices=["light", "dark"], default="dark", help="(default: dark)")
     given = parser.parse_args(arguments)
     look = Look(given.width, given.height, given.scheme, given.frames_per_s, given.seconds)

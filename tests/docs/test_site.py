@@ -87,7 +87,7 @@ def test_in_a_browser_it_works_offline_at_day_and_night_on_any_width(address: st
                 page.goto(address + name)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is too wide"
                 shown = page.evaluate("getComputedStyle(document.body).backgroundColor")
-                assert shown == ("rgb(246, 247, 246)" if scheme == "light" else "rgb(14, 19, 19)")
+                assert shown == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(32, 29, 18)")
             context.close()
         browser.close()
     assert complaints == []
