@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from model.request import Request, Turn
+from model.sampling import SamplingParams
 from server.turns import samples_to_ms
 
-INSTRUCTION = (
-    "The person you are talking to has said nothing for a while. "
-    "Ask them in one short sentence whether they are still there."
-)
+INSTRUCTION = "Nobody has spoken for a while. Ask whether the person is still there."
 """To the model, which finds the words."""
+_EXAMPLES = (Turn(INSTRUCTION, "Are you still there?"), Turn(INSTRUCTION, "Hello, can you still hear me?"))
+"""A small model follows the instruction only when it has seen how, and only without the conversation before it."""
+
+
+def idle_request(request: Request) -> Request:
+    """The question whether somebody is there, otherwise as `request` wants its answers."""
+    return replace(request, text=INSTRUCTION, history=_EXAMPLES, sampling=SamplingParams(), max_sentences=1)
 
 
 @dataclass

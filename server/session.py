@@ -41,7 +41,7 @@ from server.events import (
     TurnTaken,
 )
 from server.held_answer import HeldAnswer, SentSound
-from server.idle import INSTRUCTION, IdleWatch
+from server.idle import IdleWatch, idle_request
 from server.long_turns import EARS_MS, Pieces
 from server.memory import Answer, Memory, Message
 from server.options import SessionOptions, make_request, request_of
@@ -523,7 +523,7 @@ class Session:
         question = Question(self.next_turn(), asked=True, idle=True, confirmed_at=self._clock())
         self._question = question
         prompted = IdlePrompted(question.turn_id, now_ms - silence_ms, now_ms)
-        return [prompted, *self._ask(self._request(text=INSTRUCTION), speculative=False)]
+        return [prompted, *self._ask(idle_request(self._request()), speculative=False)]
 
     # the answer
 

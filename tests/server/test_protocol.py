@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,9 +37,26 @@ async def test_start_is_answered_by_ready() -> None:
             "sample_rate": 48_000,
             "output_sample_rate": 24_000,
             "end_silence_ms": 700,
+            "eagerness": "off",
             "model": "smol-omni",
-            "limits": {"frame_bytes": 1 << 20, "text_characters": 2000, "turn_ms": 30_000, "audio_lead_ms": 30_000},
+            "limits": {"frame_bytes": 1 << 20, "text_characters": 2000, "turn_ms": 120_000, "audio_lead_ms": 30_000},
         }
+
+
+@pytest.mark.parametrize(
+    ("fields", "in_force"),
+    [
+        ({}, (500, "auto")),
+        ({"end_silence_ms": 700}, (700, "off")),
+        ({"eagerness": "high"}, (500, "high")),
+        ({"end_silence_ms": 700, "eagerness": "low"}, (700, "low")),
+        ({"eagerness": "off"}, (500, "off")),
+    ],
+)
+async def test_a_named_silence_means_silence_alone(fields: dict[str, Any], in_force: tuple[int, str]) -> None:
+    async with running(ScriptedGenerator()) as server, client(server.url) as talk:
+        ready = await talk.start(**fields)
+        assert (ready["end_silence_ms"], ready["eagerness"]) == in_force
 
 
 async def test_ready_waits_for_the_model() -> None:
@@ -121,7 +139,7 @@ async def test_a_spoken_question_at_any_rate_in_any_pieces(question: np.ndarray,
         assert began.pop("at_ms") == pytest.approx(1000, abs=320)
         assert began == {"type": "speech_started", "turn_id": 1, "resumed": False}
         assert stopped.pop("at_ms") == pytest.approx(1000 + len(question) / 16, abs=250)
-        assert stopped == {"type": "speech_stopped", "turn_id": 1, "reason": "silence"}
+        assert stopped == {"type": "speech_stopped", "turn_id": 1, "reason": "silence", "end_of_turn": None}
         assert heard == {"type": "heard", "turn_id": 1, "text": HEARD, "no_speech": False}
         assert isinstance(messages[-1], dict)
         assert messages[-1]["heard"] == HEARD
