@@ -224,3 +224,10 @@ def test_the_documentation_describes_the_routes() -> None:
         assert {"200", "400", "401", "413", "503"} <= set(described["responses"])
         (body,) = described["requestBody"]["content"].values()
         assert body["schema"]["required"]
+
+
+async def test_what_is_not_there_is_told_alike() -> None:
+    async with running(ScriptedGenerator()) as server, http(server) as client:
+        for response in (await client.get("/v1/audio/speech"), await client.post("/v1/images/generations", json={})):
+            assert response.status_code == 404
+            assert told(response)["code"] == "unknown_url"
