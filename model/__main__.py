@@ -3,6 +3,7 @@
     python -m model question.wav --out answer.wav
     python -m model --text "Why is the sky blue?" --out answer.wav
     python -m model question.wav --task A1T2                     # answer in text only
+    python -m model --say "Dinner is ready." --out dinner.wav    # no question: just this is said
 
 The JSON object on standard output has: model, task, heard (null where the model keeps no transcript), text, reason
 (stop, length or no_speech), question_seconds (null for text), seconds (of spoken answer), first_text_seconds and
@@ -62,7 +63,15 @@ def parser() -> argparse.ArgumentParser:
     what = made.add_argument_group("What to ask: one of these")
     what.add_argument("question", nargs="?", type=Path, help="a WAV file of any rate and channel count, 30 s at most")
     what.add_argument("--text", help="a typed question instead of a spoken one")
+    what.add_argument("--say", help="a text that is said word for word, instead of an answer to a question")
     answered = made.add_argument_group("The answer")
+    answered.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="of --say: 0.5 takes twice the time; 0.5 to 1.25 (default: 1)",
+    )
     answered.add_argument(
         "--out", type=Path, metavar="ANSWER.WAV", help="where its sound is written, 24 kHz mono (default: nowhere)"
     )
@@ -134,6 +143,8 @@ def answer(given: argparse.Namespace) -> Report:
     request = Request(
         audio=sound.samples if sound else None,
         text=given.text,
+        say=given.say,
+        speed=given.speed,
         task=task,
         sampling=SamplingParams(
             temperature=given.temperature, seed=given.seed, repetition_penalty=given.repetition_penalty
@@ -215,8 +226,10 @@ def _rounded(seconds: float | None) -> float | None:
 
 def check(given: argparse.Namespace) -> None:
     """What can be said before the model is opened; `ValueError` says what to change."""
-    if (given.question is None) == (given.text is None):
-        raise ValueError('give one question: a WAV file, or --text "…"')
+    if [given.question, given.text, given.say].count(None) != 2:
+        raise ValueError('give one question: a WAV file, or --text "…"; or --say "…" what to say')
+    if given.say is not None and given.task not in (None, "T1A2"):
+        raise ValueError(f"--say is spoken, so there is no task {given.task}; leave --task out")
     if given.text is not None and not given.text.strip():
         raise ValueError("--text is empty; give a question that is not empty")
     if given.task and given.task.startswith("A1") and given.question is None:

@@ -17,6 +17,7 @@ from server.probes import probes_router
 from server.protocols.chat import chat_router
 from server.protocols.client_secrets import client_secrets_router
 from server.protocols.native import native_router
+from server.protocols.openai_errors import unknown_router
 from server.protocols.realtime import realtime_router
 from server.protocols.speech import speech_router
 from server.protocols.transcriptions import transcriptions_router
@@ -107,6 +108,7 @@ def create_app(
     app.include_router(chat_router(service))
     app.include_router(speech_router(service))
     app.include_router(transcriptions_router(service))
+    app.include_router(unknown_router())
 
     @app.websocket("/{path:path}")
     async def elsewhere(websocket: WebSocket) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -116,3 +116,15 @@ def _tell(service: Service, error: ApiError | OmniError | RequestValidationError
         error = of_model(error)
     service.metrics.errors.labels(error.code).inc()
     return error.response()
+
+
+def unknown_router() -> APIRouter:
+    """What is left of `/v1/`: 404 as OpenAI tells it. Included after every other route."""
+    router = APIRouter(route_class=ApiRoute)
+
+    @router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def unknown(request: Request) -> Response:
+        message = f"there is no {request.method} {request.url.path} here; docs/http.md lists what there is"
+        raise ApiError(404, "unknown_url", message)
+
+    return router

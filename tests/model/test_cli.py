@@ -64,6 +64,15 @@ def test_text_in_text_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert (report["seconds"], report["frames"], report["real_time_factor"], report["out"]) == (0, 0, None, None)
 
 
+def test_a_text_is_said_word_for_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "said.wav"
+    assert main(["--say", "Dinner is ready.", "--out", str(out)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["text"], report["text_tokens"], report["reason"]) == ("Dinner is ready.", 0, "stop")
+    assert main([str(out), "--task", "A1T1"]) == 0
+    assert json.loads(capsys.readouterr().out)["heard"] == "Dinner is ready."
+
+
 def test_a_question_is_written_down(question: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(question), "--task", "A1T1"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -82,6 +91,10 @@ def test_a_question_is_written_down(question: Path, capsys: pytest.CaptureFixtur
         (["--text", "Hello", "--task", "T1T2", "--out", "a.wav"], "nothing for --out"),
         (["--text", "Hello", "--out", "no/such/folder/a.wav"], "does not exist"),
         (["--text", " "], "not empty"),
+        (["--text", "Hello", "--say", "Hello"], "give one question"),
+        (["--say", "Hello", "--task", "T1T2"], "leave --task out"),
+        (["--say", "..."], "no word"),
+        (["--say", "Hello", "--speed", "9"], "0.5 to 1.25"),
         (["--text", "Hello", "--model", "no/such/folder"], "no such folder"),
         (["--text", "Hello", "--temperature", "-1"], "temperature"),
         (["--text", "Hello", "--max-tokens", "0"], "above 0"),

@@ -29,8 +29,9 @@ def tone(frames: int) -> np.ndarray:
     return (0.2 * np.sin(np.arange(frames * FRAME_SAMPLES) * 2 * np.pi * 220 / 24_000)).astype(np.float32)
 
 
-def answer_events(request: Request, text: str = ANSWER, frames_per_word: int = 4) -> list[Event]:
+def answer_events(request: Request, frames_per_word: int = 4) -> list[Event]:
     """What an engine says: heard, then each word with its sound."""
+    text = request.say or ANSWER
     events: list[Event] = [Heard(HEARD)] if request.audio is not None else []
     if request.task is Task.A1T1:
         return [*events, TextDelta(HEARD), Done("stop", HEARD, 0.0, 0, 0)]
@@ -63,6 +64,8 @@ class ScriptedGenerator:
     produced: int = 0
     cancelled: int = 0
     running: bool = False
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody waits at the gate."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
@@ -77,6 +80,7 @@ class ScriptedGenerator:
         complete = False
         try:
             if self.gate and len(self.requests) > WARM_UPS:
+                self.waiting.set()
                 await self.gate.wait()
             for event in script:
                 await asyncio.sleep(self.step_s)
