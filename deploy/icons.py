@@ -42,7 +42,7 @@ def png(pixels: int) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for x, y, r in seeds(0.32):
         draw.ellipse([size * at for at in (x - r, y - r, x + r, y + r)], fill=SEED)
-    return picture.resize((pixels, pixels), Image.Resampling.LANCZOS).quantize(4)
+    return picture.resize((pixels, pixels), Image.Resampling.LANCZOS).quantize(2)
 
 
 def main() -> None:
