@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 ICONS = Path(__file__).parents[1] / "static" / "icons"
 FIELD, SEED = "#ffd633", "#1a1708"
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-SEEDS = 34
+SEEDS = 21
 OVERSAMPLING = 4
 
 
@@ -35,22 +35,20 @@ def svg() -> str:
     )
 
 
-def png(pixels: int, *, maskable: bool) -> Image.Image:
-    """Round, or filling the square with room for any mask (its safe zone has a radius of 0.4)."""
+def png(pixels: int) -> Image.Image:
+    """Filling its square, with room for any mask (the safe zone has a radius of 0.4)."""
     size = pixels * OVERSAMPLING
-    picture = Image.new("RGBA", (size, size), FIELD if maskable else "#0000")
+    picture = Image.new("RGB", (size, size), FIELD)
     draw = ImageDraw.Draw(picture)
-    if not maskable:
-        draw.ellipse((0, 0, size - 1, size - 1), fill=FIELD)
-    for x, y, r in seeds(0.32 if maskable else 0.36):
+    for x, y, r in seeds(0.32):
         draw.ellipse([size * at for at in (x - r, y - r, x + r, y + r)], fill=SEED)
-    return picture.resize((pixels, pixels), Image.Resampling.LANCZOS).quantize(8)
+    return picture.resize((pixels, pixels), Image.Resampling.LANCZOS).quantize(2)
 
 
 def main() -> None:
     (ICONS / "icon.svg").write_text(svg())
-    for name, pixels, maskable in (("192", 192, False), ("512", 512, False), ("maskable", 512, True)):
-        png(pixels, maskable=maskable).save(ICONS / f"icon-{name}.png", optimize=True)
+    for pixels in (192, 512):
+        png(pixels).save(ICONS / f"icon-{pixels}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,16 @@ export function serverUrl() {
 
 /**
  * @param {{silenceMs: number, eagerness: string, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
- *   `eagerness`: low, auto or high; '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
+ *   `eagerness`: low, auto, high, or off (then a turn ends after `silenceMs`); '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
  */
 export function startMessage({ silenceMs, eagerness, systemPrompt, history }) {
   const message = {
     type: 'start',
     sample_rate: MICROPHONE_RATE,
-    end_silence_ms: silenceMs,
     system_prompt: systemPrompt,
   };
   if (eagerness) message.eagerness = eagerness;
+  if (eagerness === 'off') message.end_silence_ms = silenceMs;
   if (history) {
     message.history = history.slice(-HISTORY_TURNS).map(({ user, assistant }) => ({
       user: user.slice(0, HISTORY_CHARACTERS),

@@ -275,7 +275,8 @@ export class Session extends EventTarget {
   #startMessage(history) {
     const { systemPrompt } = this.settings;
     const silenceMs = this.pushToTalk ? SILENCE_MS.held : this.settings.get('silenceMs');
-    return startMessage({ silenceMs, eagerness: this.settings.get('eagerness'), systemPrompt, history });
+    const eagerness = this.pushToTalk ? 'off' : this.settings.get('eagerness');
+    return startMessage({ silenceMs, eagerness, systemPrompt, history });
   }
 
   #post() {

@@ -38,7 +38,7 @@ export const PERSONAS = [
 ];
 
 /** How soon a pause counts as the end of a turn, as the protocol calls it; '' leaves it to the server. */
-export const EAGERNESS = ['', 'low', 'auto', 'high'];
+export const EAGERNESS = ['', 'low', 'auto', 'high', 'off'];
 
 /** That ends a turn; `held`: while push-to-talk is held, pauses are allowed. */
 export const SILENCE_MS = { least: 200, most: 2000, step: 50, held: 3000 };

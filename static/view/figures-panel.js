@@ -11,6 +11,7 @@ export class FiguresPanel {
   constructor(conversation, settings) {
     const at = (id) => document.getElementById(id);
     this.parts = { last: at('figure-last'), median: at('figure-median'), factor: at('figure-factor') };
+    this.count = at('figure-count');
     this.detail = at('figure-parts');
     this.line = at('sparkline');
     this.conversation = conversation;
@@ -35,7 +36,8 @@ export class FiguresPanel {
     const totals = measured.map(({ silenceMs, delayMs }) => silenceMs + delayMs);
     const last = measured[measured.length - 1];
     this.parts.last.textContent = last ? seconds(totals[totals.length - 1]) : '–';
-    this.parts.median.textContent = last ? `${seconds(median(totals))} of ${totals.length}` : '–';
+    this.parts.median.textContent = last ? seconds(median(totals)) : '–';
+    this.count.textContent = totals.length > 1 ? `of ${totals.length}` : '';
     const factor = measured.findLast((turn) => turn.factor !== null)?.factor;
     this.parts.factor.textContent = factor === undefined ? '–' : factor.toFixed(2);
     this.detail.textContent = last ? explain(last) : 'Nothing has been measured yet.';
@@ -51,7 +53,7 @@ export class FiguresPanel {
       const x = index * step;
       return [
         rectangle('silence', x, HEIGHT - silence, step - 2, silence),
-        rectangle('delay', x, HEIGHT - silence - delay, step - 2, delay),
+        rectangle('way', x, HEIGHT - silence - delay, step - 2, delay),
       ];
     });
     this.line.replaceChildren(...bars);

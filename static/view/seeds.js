@@ -8,7 +8,9 @@
 
 import { SoundTrail } from './sound-trail.js';
 
-const COUNT = 420;
+const MOST = 420;
+const LEAST = 150;
+const PIXELS_A_SEED = 180; // of the square around them: a small picture has fewer seeds, not smaller ones
 const GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
 const DRIFT = 0.00085; // radians between two seeds, at most, while it thinks
 const TRAVEL_S = 0.75; // from the middle to the rim
@@ -73,6 +75,8 @@ export class Seeds {
     this.canvas.width = Math.round(this.width * scale);
     this.canvas.height = Math.round(this.height * scale);
     this.paint.setTransform(scale, 0, 0, scale, 0, 0);
+    const side = Math.min(this.width, this.height);
+    this.count = Math.max(LEAST, Math.min(MOST, Math.round((side * side) / PIXELS_A_SEED)));
   }
 
   #frame(now) {
@@ -93,14 +97,14 @@ export class Seeds {
   }
 
   #draw(still) {
-    const { paint, trail, thinking, shock, phase } = this;
+    const { paint, trail, thinking, shock, phase, count } = this;
     const radius = 0.44 * Math.min(this.width, this.height) * (1 - 0.1 * thinking - 0.12 * shock);
-    const spacing = radius / Math.sqrt(COUNT);
+    const spacing = radius / Math.sqrt(count);
     const angle = GOLDEN_ANGLE + DRIFT * thinking * Math.sin(phase * 0.9);
     const ownSeeds = new Path2D();
     const yourSeeds = new Path2D();
-    for (let seed = 0; seed < COUNT; seed += 1) {
-      const share = Math.sqrt((seed + 0.5) / COUNT); // 0 in the middle, 1 at the rim
+    for (let seed = 0; seed < count; seed += 1) {
+      const share = Math.sqrt((seed + 0.5) / count); // 0 in the middle, 1 at the rim
       const theta = seed * angle + this.turned;
       const own = trail.assistant(still ? 0 : share * TRAVEL_S, bandAt(theta));
       const yours = trail.you(still ? 0 : (1 - share) * TRAVEL_S);

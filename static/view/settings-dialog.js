@@ -73,6 +73,8 @@ export class SettingsDialog {
     const seconds = `${(this.silence.value / 1000).toFixed(2).replace(/0$/, '')} s`;
     this.shown.silence.textContent = seconds;
     this.silence.setAttribute('aria-valuetext', seconds);
+    const bySilence = this.eagerness.value === 'off';
+    for (const id of ['silence-field', 'silence-help']) document.getElementById(id).hidden = !bySilence;
     const { prompt } = PERSONAS.find(({ id }) => id === this.persona.value);
     this.personaPrompt.textContent = prompt ? `“${prompt}”` : prompt === '' ? 'The server’s own instructions.' : '';
     this.personaPrompt.hidden = prompt === null;

@@ -5,7 +5,7 @@ import { Meter } from './meter.js';
 const WORDS = {
   ready: ['Say something', 'It answers out loud, while it is still thinking.'],
   connecting: ['Connecting', 'One moment.'],
-  reconnecting: ['Reconnecting', 'The connection was lost. The conversation will go on where it stopped.'],
+  reconnecting: ['Reconnecting', 'The conversation will go on where it stopped.'],
   waiting: ['Ready', 'Type a question, or turn on the microphone.'],
   listening: ['Listening', 'Speak whenever you like.'],
   muted: ['Muted', 'It cannot hear you now.'],

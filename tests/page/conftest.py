@@ -1,8 +1,7 @@
-"""A headless Chromium whose microphone is a file, and a real server with scripted answers."""
+"""Headless browsers whose microphone is a file, and a real server with scripted answers."""
 
 from __future__ import annotations
 
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hibari import Hibari
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
+from tests.page.engines import ENGINES, Browser, Launcher
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -23,15 +23,9 @@ ANSWER = (
 )
 SHORT_ANSWER = "It is blue and wide."
 RATE = 24_000
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP plain.test 127.0.0.1",
+NOISE = (
+    "can’t establish a connection to the server at ws://",  # Firefox's words for a refused socket
+    "was interrupted while the page was loading",
 )
 
 
@@ -66,15 +60,6 @@ def write_microphone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     return write
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of a Chromium; without one the page cannot be tested."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if path := shutil.which(name):
-            return path
-    pytest.skip("no Chromium found: install one (apt-get install chromium) to test the page")
-
-
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     """For one file at a time: while it runs, this thread has an event loop, and no asyncio test could start one."""
@@ -82,26 +67,19 @@ def playwright() -> Iterator[Playwright]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def launch(playwright: Playwright, chromium: str) -> Callable[..., Browser]:
-    """Start a Chromium: with this WAV as its microphone, or without any."""
-
-    def launch(microphone: Path | None = None) -> Browser:
-        flags = list(CHROMIUM_FLAGS)
-        if microphone:
-            flags += [
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-                f"--use-file-for-fake-audio-capture={microphone}%noloop",
-            ]
-        return playwright.chromium.launch(executable_path=chromium, args=flags)
-
-    return launch
+@pytest.fixture(scope="module", params=ENGINES)
+def launch(
+    request: pytest.FixtureRequest, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launcher]:
+    """Starts a browser, each test in every engine: with this WAV as its microphone, or without any."""
+    launcher = Launcher(request.param, playwright, tmp_path_factory.mktemp(request.param))
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture(scope="module")
-def silent_browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
-    """A Chromium without a microphone."""
+def silent_browser(launch: Launcher) -> Iterator[Browser]:
+    """One without a microphone."""
     browser = launch()
     yield browser
     browser.close()
@@ -131,10 +109,10 @@ class Visit:
     def __init__(self) -> None:
         self.contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
-        self.expected = ["ERR_CONNECTION_REFUSED"]
+        self.expected = ["ERR_CONNECTION_REFUSED", *NOISE]
 
     def open(self, browser: Browser, url: str, init_script: str = "", **context: object) -> Page:
-        made = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})  # type: ignore[arg-type]
+        made = browser.new_context(**context)
         self.contexts.append(made)
         if init_script:
             made.add_init_script(init_script)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.page.engines import Browser
 from tests.page.live import LiveServer
 
 METHODS = {"get", "post", "put", "patch", "delete"}

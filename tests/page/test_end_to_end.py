@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hibari import Hibari
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from model.async_engine import AsyncEngine
 from model.request import Event, Request
 from tests.page.conftest import Visit
+from tests.page.engines import Launcher
 from tests.page.helpers import ask, played_samples, try_now, turn_text, wait_loud, wait_silent, wait_state
 from tests.page.live import LiveServer
 
@@ -79,7 +80,7 @@ class LateMicrophone:
 
 
 def test_a_conversation_with_the_embedded_model(
-    launch: Callable[..., Browser],
+    launch: Launcher,
     write_microphone: Callable[..., Path],
     voice: Hibari,
     server: LiveServer,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from hibari import Hibari
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 from websockets.sync.client import connect
 
 from model.request import EngineFull, GenerationFailed
 from tests.page.conftest import QUESTION, SHORT_ANSWER, Visit
+from tests.page.engines import Browser, Launcher
 from tests.page.helpers import ask, try_now, turn_text, wait_loud, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
@@ -49,7 +50,7 @@ def test_without_a_microphone_one_can_type(
 
 
 def test_a_microphone_that_is_pulled_out_is_told(
-    launch: Callable[..., Browser],
+    launch: Launcher,
     write_microphone: Callable[..., Path],
     voice: Hibari,
     server: LiveServer,

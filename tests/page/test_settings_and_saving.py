@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 from hibari import Hibari
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.page.conftest import QUESTION, SHORT_ANSWER, Visit
+from tests.page.engines import Browser, Launcher
 from tests.page.helpers import ask, until, wait_loud, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
@@ -30,6 +31,7 @@ def test_choices_are_kept_and_reach_the_server(
     sent: list[str] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(str(data))))
     page.click("#open-settings")
+    page.select_option("#eagerness", "off")
     choose(page, "silence", 900)
     choose(page, "volume", 40)
     page.select_option("#persona", "own")
@@ -94,7 +96,7 @@ def test_the_volume_is_heard(
 
 
 def test_microphones_are_listed_and_can_be_chosen(
-    launch: Callable[..., Browser], write_microphone: Callable[..., Path], server: LiveServer, visit: Visit
+    launch: Launcher, write_microphone: Callable[..., Path], server: LiveServer, visit: Visit
 ) -> None:
     browser = launch(write_microphone(seconds=5))
     page = visit.open(browser, server.url)
@@ -111,7 +113,7 @@ def test_microphones_are_listed_and_can_be_chosen(
 
 
 def test_the_conversation_can_be_saved_as_text_and_sound(
-    launch: Callable[..., Browser],
+    launch: Launcher,
     write_microphone: Callable[..., Path],
     voice: Hibari,
     server: LiveServer,

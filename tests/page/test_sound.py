@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+
+from tests.page.engines import Browser
 
 STATIC = Path(__file__).parents[2] / "static"
 RATES = [(48_000, 16_000), (44_100, 16_000), (8_000, 16_000), (192_000, 16_000), (24_000, 44_100), (24_000, 48_000)]
@@ -98,7 +100,7 @@ def buffer(page: Page, samples: np.ndarray, script: list[list[Any]]) -> dict[str
               output.push(...block);
             } else buffer[step]();
           }
-          return { output, news, position: buffer.position, busy: buffer.busy };
+          return { output, news, position: buffer.position, busy: buffer.busy, lead: buffer.lead };
         }""",
         [samples.tolist(), script],
     )
@@ -125,15 +127,47 @@ def test_nothing_sounds_before_there_is_a_little_store(page: Page) -> None:
     assert not got["output"].any()
 
 
-def test_running_short_fades_and_goes_on_from_the_same_sample(page: Page) -> None:
-    starving = [["begin"], ["push", 9600], ["read", 200], ["push", len(SOUND) - 9600], ["end"], ["read", BLOCKS]]
-    got = buffer(page, SOUND, starving)
+STARVING = [["begin"], ["push", 9600], ["read", 200], ["push", len(SOUND) - 9600], ["end"], ["read", BLOCKS]]
+
+
+def test_running_short_goes_on_from_the_next_sample_without_a_click(page: Page) -> None:
+    got = buffer(page, SOUND, STARVING)
     assert got["news"] == ["started", "starved", "finished"]
     assert got["position"] == len(SOUND)
     assert np.abs(np.diff(got["output"])).max() < STEEPEST + 0.02, "no click where it stopped or went on"
     after = got["output"][200 * 128 :]
-    begins = [at for at in range(9000, 9600) if np.allclose(after[400:4000], SOUND[at + 400 : at + 4000], atol=1e-6)]
-    assert begins, "nothing is left out"
+    np.testing.assert_allclose(after[400:4000], SOUND[9600 + 400 : 9600 + 4000], atol=1e-6)
+
+
+def test_a_hole_is_bridged_by_the_pitch_and_fades(page: Page) -> None:
+    got = buffer(page, SOUND, STARVING)["output"][9600 : 200 * 128]
+    loudness = [np.sqrt(np.mean(got[at : at + 436] ** 2)) for at in range(0, 4 * 436, 436)]  # a 220 Hz period each 218
+    assert loudness[0] > 0.9 * 0.5 / np.sqrt(2), "the first 9 ms are as loud as before"
+    correlation = np.corrcoef(got[:480], SOUND[9600 : 9600 + 480])[0, 1]
+    assert correlation > 0.95, "and sound as if it had gone on"
+    assert loudness[1] > loudness[2] > loudness[3], "then it fades"
+    assert not got[2880 + 1 :].any(), "after 60 ms it is silent"
+
+
+def test_a_hole_in_noise_is_no_buzz_and_no_click(page: Page) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 24_000)
+    got = buffer(page, noise, [["begin"], ["push", 9600], ["read", 200], ["push", 14_400], ["end"], ["read", 150]])
+    hole = got["output"][9600 : 9600 + 2880]
+    assert 0.03 < np.sqrt(np.mean(hole[:480] ** 2)) < 0.13
+    assert np.abs(hole).max() < 0.6
+
+
+def test_the_lead_follows_the_line(page: Page) -> None:
+    """A line that stalls 133 ms makes the lead longer by as much; calm undoes it."""
+    stalled = [["push", 9600], ["read", 125], ["push", 14_400], ["end"], ["read", 200]]  # 75 blocks, then 50 without
+    first = buffer(page, SOUND, [["begin"], *stalled])
+    assert first["news"].count("starved") == 1
+    assert first["lead"] == pytest.approx(3840 + 50 * 128, abs=256)
+    again = buffer(page, np.tile(SOUND, 2), [["begin"], *stalled, ["begin"], *stalled])
+    assert again["news"].count("starved") == 2, "9600 samples are not enough to begin with a lead of 10240"
+    steady = [["begin"], ["push", 4800], ["end"], ["read", 60]] * 6
+    calm = buffer(page, np.tile(SOUND, 2), [["begin"], *stalled, *steady])
+    assert calm["lead"] < 0.5 * first["lead"]
 
 
 def test_a_flush_fades_within_10_ms_and_forgets_the_rest(page: Page) -> None:

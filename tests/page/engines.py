@@ -1,0 +1,142 @@
+"""The browsers that the page is tested in: Debian's Chromium and Firefox, behind one interface."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser as PlaywrightBrowser
+from playwright.sync_api import BrowserContext, Page, Playwright
+
+ENGINES = ("chromium", "firefox")
+COMMANDS = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+    "firefox": ("firefox-esr", "firefox"),
+}
+ROOT = Path(__file__).parents[2]
+INSECURE_HOST = "plain.test"
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
+)
+FIREFOX_PREFERENCES = {
+    "media.navigator.permission.disabled": True,  # no question whether the page may have the microphone
+    "media.autoplay.default": 0,
+    "network.dns.localDomains": INSECURE_HOST,
+}
+FILE_AS_MICROPHONE = """{
+  const bytes = Uint8Array.from(atob('%s'), (letter) => letter.charCodeAt(0));
+  const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+  let begun = null;
+  if (ask) navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const device = await ask(wanted);
+    if (!begun) {
+      const context = new AudioContext();
+      const buffer = await context.decodeAudioData(bytes.buffer.slice(0));
+      const source = new AudioBufferSourceNode(context, { buffer });
+      begun = { context, source };
+      source.start();
+    }
+    const microphone = new MediaStreamAudioDestinationNode(begun.context);
+    begun.source.connect(microphone);
+    const [track] = microphone.stream.getAudioTracks();
+    device.getAudioTracks()[0].addEventListener('ended', () => track.dispatchEvent(new Event('ended')));
+    return microphone.stream;
+  };
+}"""
+"""Firefox's fake microphone is a tone; this puts a WAV in its place. It begins when it is first asked for."""
+
+
+@dataclass
+class Browser:
+    """A running browser, and what each of its pages is opened with."""
+
+    engine: str
+    running: PlaywrightBrowser
+    context: dict[str, Any] = field(default_factory=dict)
+    init_script: str = ""
+
+    def new_context(self, **options: Any) -> BrowserContext:
+        context = self.running.new_context(**{"viewport": {"width": 1280, "height": 800}, **self.context, **options})
+        if self.init_script:
+            context.add_init_script(self.init_script)
+        return context
+
+    def new_page(self) -> Page:
+        return self.new_context().new_page()
+
+    def close(self) -> None:
+        self.running.close()
+
+
+class Launcher:
+    """Starts one engine; `launch(microphone)` with this WAV as its microphone, or without any."""
+
+    def __init__(self, engine: str, playwright: Playwright, scratch: Path) -> None:
+        self.engine = engine
+        self._playwright = playwright
+        self._scratch = scratch
+        found = [path for name in COMMANDS[engine] if (path := shutil.which(name))]
+        if not found:
+            package = COMMANDS[engine][0]
+            pytest.skip(f"no {engine} found: install one (apt-get install {package}) to test the page in it")
+        self._command = found[0]
+        self._launched: list[Browser] = []
+
+    def __call__(self, microphone: Path | None = None, *, dark: bool = False, still: bool = False) -> Browser:
+        """`dark`: the person prefers a dark page; `still`: as little motion as can be."""
+        start = self._firefox if self.engine == "firefox" else self._chromium
+        browser = start(microphone, dark, still)
+        self._launched.append(browser)
+        return browser
+
+    def close(self) -> None:
+        """Close whatever a test left open."""
+        for browser in self._launched:
+            browser.close()
+
+    def _chromium(self, microphone: Path | None, dark: bool, still: bool) -> Browser:
+        flags = list(CHROMIUM_FLAGS)
+        if microphone:
+            flags += [
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            ]
+        context = {
+            "color_scheme": "dark" if dark else "light",
+            "reduced_motion": "reduce" if still else "no-preference",
+        }
+        running = self._playwright.chromium.launch(executable_path=self._command, args=flags)
+        return Browser("chromium", running, context)
+
+    def _firefox(self, microphone: Path | None, dark: bool, still: bool) -> Browser:
+        bridge = self._scratch / "firefox"
+        command = shlex.join([sys.executable, "-m", "tests.page.firefox_bridge", self._command])
+        bridge.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))}\nexec {command} "$@"\n')
+        bridge.chmod(0o755)
+        preferences = {
+            **FIREFOX_PREFERENCES,
+            "media.navigator.streams.fake": microphone is not None,
+            "ui.prefersReducedMotion": int(still),
+            "layout.css.prefers-color-scheme.content-override": 0 if dark else 1,
+        }
+        running = self._playwright.firefox.launch(
+            channel="moz-firefox", executable_path=bridge, firefox_user_prefs=preferences, timeout=90_000
+        )
+        script = ""
+        if microphone:
+            script = FILE_AS_MICROPHONE % base64.b64encode(microphone.read_bytes()).decode()
+        return Browser("firefox", running, {}, script)
