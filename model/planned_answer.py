@@ -136,6 +136,11 @@ class SayingAnswer(PlannedAnswer):
                 self._end_text()
         return super().ready_to_speak
 
+    def after_speech(self, tokens: Tensor) -> None:
+        super().after_speech(tokens)
+        if self.speech_ended and not self.done:  # a limit: the rest of the text is not said
+            self._end_text()
+
     def _tell(self, piece: str) -> None:
         assert self.planner is not None
         self.planner.feed(piece)

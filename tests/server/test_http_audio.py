@@ -23,7 +23,7 @@ from server.pauses import cut
 from server.sound_encoders import SOUND_FORMATS
 from server.turns import SAMPLE_RATE
 from tests.server.harness import Running, running
-from tests.server.scripted import HEARD, ScriptedGenerator, tone
+from tests.server.scripted import ANSWER, HEARD, ScriptedGenerator, tone
 from tests.server.test_http import http, told, wav
 
 
@@ -58,7 +58,7 @@ async def test_the_public_demos_work_unchanged() -> None:
     async with running(generator) as server:
         gradio = await asyncio.to_thread(as_the_gradio_demo, f"{server.base}/chat", wav(1, 48_000, 2))
         streamlit = await asyncio.to_thread(as_the_streamlit_demo, f"{server.base}/chat", wav(1, 24_000))
-    wanted = np.tile((tone(4) * 32767).round().astype("<i2"), 10)
+    wanted = np.tile((tone(4) * 32767).round().astype("<i2"), len(ANSWER.split()))
     np.testing.assert_array_equal(np.concatenate(gradio), wanted)
     assert streamlit == wanted.tobytes()
     for request in generator.requests[-2:]:
