@@ -25,7 +25,8 @@ INTERRUPTIONS = (
 )
 BACKCHANNELS = ("Mm-hm.", "Uh-huh.", "Yeah.", "Okay.", "Right.")
 ESPEAK_VOICES = ("en-us+m3", "en-gb+f2", "en-us+f4")
-_ESPEAK_RATE = 22_050
+_WAVE_HEADER = 44
+"""Bytes."""
 
 
 def active_rms(sound: np.ndarray) -> float:
@@ -45,17 +46,22 @@ def onset(sound: np.ndarray) -> int:
 def words(text: str, voice: str) -> np.ndarray:
     """`text` by "hibari" or one of espeak-ng's voices."""
     spoken: np.ndarray
-    if voice == "hibari":
-        from hibari import Hibari
-
-        spoken, rate = np.asarray(Hibari(threads=1)(text, seed=0), np.float32).reshape(-1), 24_000
-    else:
-        command = ["espeak-ng", "-v", voice, "--stdout", text]
-        wave = subprocess.run(command, capture_output=True, check=True).stdout
-        spoken, rate = np.frombuffer(wave[44:], "<i2").astype(np.float32) / 32768, _ESPEAK_RATE
-    sound: np.ndarray = soxr.resample(spoken, rate, MICROPHONE_RATE)
+    spoken, rate = _hibari(text) if voice == "hibari" else _espeak(text, voice)
+    sound = soxr.resample(spoken, rate, MICROPHONE_RATE)
     loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
     return _at_speech_level(sound[loud[0] : loud[-1] + 1])
+
+
+def _hibari(text: str) -> tuple[np.ndarray, int]:
+    from hibari import Hibari
+
+    return np.asarray(Hibari(threads=1)(text, seed=0), np.float32).reshape(-1), 24_000
+
+
+def _espeak(text: str, voice: str) -> tuple[np.ndarray, int]:
+    command = ["espeak-ng", "-v", voice, "--stdout", text]
+    wave = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(wave[_WAVE_HEADER:], "<i2").astype(np.float32) / 32768, 22_050
 
 
 def voices() -> tuple[str, ...]:

@@ -60,8 +60,9 @@ class EchoCanceller:
 
     def played(self, samples: np.ndarray) -> None:
         """(n,) float32, 24 kHz: sent now, to be played behind what was sent before."""
-        if self._reference.end <= self._position:
-            self._active = False  # another answer, and perhaps another delay
+        if self._reference.end < self._position:  # another answer, or its maker was late: perhaps another delay
+            self._certain, self._blocks = False, 0
+            self._search.begin_anew()
         self._reference.append(samples, self._position)
 
     def stopped(self) -> None:

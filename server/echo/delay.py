@@ -38,10 +38,15 @@ class DelaySearch:
         self._sent_level, self._heard_level = _Level(), _Level()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Nothing was sent for long."""
         self._sent[:] = 0
+        self._powers[:] = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """What is heard from now on may have another delay."""
         self._correlation[:] = 0
-        self._powers[:] = self._chance[:] = 0
+        self._chance[:] = 0
 
     def push(self, sent: np.ndarray, block: np.ndarray) -> None:
         """The latest two blocks sent, (1024,), and the microphone's latest block, (512,)."""

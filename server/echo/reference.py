@@ -9,6 +9,8 @@ from server.audio import AudioBuffer
 from server.events import ANSWER_SAMPLE_RATE
 from server.turns import SAMPLE_RATE
 
+_SHORT_GAP = 2 * SAMPLE_RATE
+
 
 class Reference:
     """An answer's pieces follow each other without a gap; one that comes when all before it were played begins at
@@ -28,7 +30,11 @@ class Reference:
     def append(self, samples: np.ndarray, position: int) -> None:
         """(n,) float32 at 24 kHz, sent when the microphone was at `position`."""
         if self.end < position:
-            self._sound, self._offset, self._resampler = AudioBuffer(), position, _resampler()
+            self._resampler = _resampler()
+            if position - self.end < _SHORT_GAP:  # what was played before is still heard
+                self._sound.append(np.zeros(position - self.end, np.float32))
+            else:
+                self._sound, self._offset = AudioBuffer(), position
         self._sound.append(self._resampler.resample_chunk(samples))
 
     def cut(self, position: int) -> None:

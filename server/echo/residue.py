@@ -54,7 +54,8 @@ class Residue:
         foreign = np.maximum(heard - _MARGIN * self._share * self._expected, 0)
         unexplained = float(foreign.sum() / (heard.sum() + self._expected.sum() + 1e-9))
         self._learn(heard, unexplained)
-        return self._shape(joined, np.maximum(foreign / np.maximum(heard, 1e-12), _FLOOR)), unexplained
+        gain = np.divide(foreign, heard, out=np.ones_like(heard), where=heard > 0)
+        return self._shape(joined, np.maximum(gain, _FLOOR)), unexplained
 
     def _bands(self, sound: np.ndarray) -> np.ndarray:
         spectrum = np.fft.rfft(sound * self._window)
