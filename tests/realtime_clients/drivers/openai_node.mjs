@@ -10,8 +10,8 @@ import { Queue, main, newTurn, pieces, sleep } from './scenarios.mjs';
 /** Plays answers by the clock, and truncates them when the server hears speech, as OpenAI's guide says. */
 async function open(url, push) {
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none' });
-  const options = { createConnection: connect }; // the package asks for TLS, whatever the URL; the server has none
-  const rt = new OpenAIRealtimeWS({ model: 'smol-omni', options }, client);
+  const createConnection = ({ host, port }) => connect(port, host); // without TLS, which the package always asks for
+  const rt = new OpenAIRealtimeWS({ model: 'smol-omni', options: { createConnection } }, client);
   const [turns, retrieved] = [new Queue(), new Queue()];
   const errors = [];
   let [turn, heard, began, firstSound] = [newTurn(), null, 0, null];

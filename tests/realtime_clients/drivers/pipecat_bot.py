@@ -101,6 +101,7 @@ class PipecatTalk:
 
     async def speak(self, sound: bytes) -> None:
         for piece in pieces(sound):
+            await asyncio.sleep(0.1)
             await self.worker.queue_frame(InputAudioRawFrame(piece, SAMPLE_RATE, 1))
 
     async def push(self, sound: bytes) -> None:

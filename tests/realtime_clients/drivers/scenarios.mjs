@@ -42,7 +42,7 @@ const HEADER_BYTES = 44; // of a WAV file as the tests write it
 
 const scenarios = {
   async spoken(talk, sound) {
-    await talk.speak(sound('capital'));
+    await talk.speak(sound('question'));
     return { turns: [await talk.answer()] };
   },
   async typed(talk) {
@@ -50,13 +50,13 @@ const scenarios = {
     return { turns: [await talk.answer()] };
   },
   async pushed(talk, sound) {
-    await talk.push(sound('capital'));
+    await talk.push(sound('question'));
     return { turns: [await talk.answer()] };
   },
   async remembering(talk, sound) {
     await talk.type('I have a dog called Max.');
     const turns = [await talk.answer()];
-    await talk.push(sound('capital'));
+    await talk.push(sound('question'));
     turns.push(await talk.answer());
     await talk.type('What is my dog called?');
     turns.push(await talk.answer());
@@ -65,7 +65,7 @@ const scenarios = {
   async interrupted(talk, sound) {
     await talk.type(LONG_QUESTION);
     await talk.playing(PLAYED_S);
-    await talk.speak(sound('capital'));
+    await talk.speak(sound('question'));
     const turns = [await talk.answer(), await talk.answer()];
     return { turns, remembered: await talk.remembered(turns[0]) };
   },
