@@ -34,7 +34,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from tests.realtime_clients.drivers.scenarios import SAMPLE_RATE, Turn, main, pieces
+from tests.realtime_clients.drivers.scenarios import ENOUGH_BYTES, SAMPLE_RATE, Turn, main, pieces
 
 
 class Loudspeaker(BaseOutputTransport):
@@ -52,7 +52,8 @@ class Loudspeaker(BaseOutputTransport):
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         self.played += frame.audio
-        self.plays.set()
+        if len(self.played) >= ENOUGH_BYTES:
+            self.plays.set()
         if self._in_real_time:
             await asyncio.sleep(len(frame.audio) / 2 / SAMPLE_RATE)
         return True

@@ -6,12 +6,19 @@ import { join } from 'node:path';
 
 export const SAMPLE_RATE = 24_000;
 const LONG_QUESTION = 'Why is the sky blue?';
-const PLAYED_S = 1.5;
+const PLAYED_S = 1.0;
+const ENOUGH_BYTES = 2 * SAMPLE_RATE * 2;
 const TIMEOUT_S = 150;
 const PUSH_TO_TALK = ['pushed', 'remembering'];
 
 /** One answer as the client's own interface told it to its user. */
 export const newTurn = () => ({ said: '', heard: null, sound: [], cut: false, itemId: '' });
+
+/** How many bytes of sound there are in these pieces. */
+export const length = (sound) => sound.reduce((sum, piece) => sum + piece.length, 0);
+
+/** Whether a loudspeaker has enough to play of an answer that is going to be interrupted. */
+export const isEnough = (sound) => length(sound) >= ENOUGH_BYTES;
 
 /** What is put in comes out in order; who asks first waits. */
 export class Queue {

@@ -20,7 +20,9 @@ from typing import Any, Protocol
 
 SAMPLE_RATE = 24_000
 LONG_QUESTION = "Why is the sky blue?"
-PLAYED_S = 1.5
+PLAYED_S = 1.0
+ENOUGH_BYTES = 2 * SAMPLE_RATE * 2
+"""Of an answer that is going to be interrupted: a loudspeaker has enough to play."""
 TIMEOUT_S = 150
 """Of a whole scenario, on a machine that does other things as well."""
 
