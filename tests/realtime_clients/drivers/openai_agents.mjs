@@ -2,7 +2,7 @@
 
 import { RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 
-import { Queue, main, newTurn, pieces, sleep } from './scenarios.mjs';
+import { Queue, isEnough, main, newTurn, pieces, sleep } from './scenarios.mjs';
 
 /** The package keeps the history, and interrupts by the time since an answer's first sound. */
 async function open(url, push) {
@@ -13,15 +13,15 @@ async function open(url, push) {
   });
   const turns = new Queue();
   const errors = [];
-  let [turn, firstSound, changed] = [newTurn(), null, null];
-  const sounds = new Promise((resolve) => (firstSound = resolve));
+  let [turn, soundsEnough, changed] = [newTurn(), null, null];
+  const sounds = new Promise((resolve) => (soundsEnough = resolve));
   const messages = () => session.history.filter((item) => item.type === 'message');
   const place = (itemId) => messages().findIndex((item) => item.itemId === itemId);
 
   session.on('audio', ({ data }) => {
     turn.itemId = session.transport.currentItemId;
     turn.sound.push(Buffer.from(data));
-    firstSound();
+    if (isEnough(turn.sound)) soundsEnough();
   });
   session.on('audio_interrupted', () => (turn.cut = true));
   session.on('agent_end', () => {

@@ -10,7 +10,7 @@ from typing import Any
 from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession
 from agents.realtime.model_inputs import RealtimeModelSendRawMessage
 
-from tests.realtime_clients.drivers.scenarios import Turn, main, pieces
+from tests.realtime_clients.drivers.scenarios import ENOUGH_BYTES, Turn, main, pieces
 
 
 class AgentTalk:
@@ -65,7 +65,8 @@ class AgentTalk:
             if event.type == "audio":
                 self._turn.item_id = event.item_id
                 self._turn.sound += event.audio.data
-                self._sounds.set()
+                if len(self._turn.sound) >= ENOUGH_BYTES:
+                    self._sounds.set()
             elif event.type == "audio_interrupted":
                 self._turn.cut = True
             elif event.type == "agent_end":

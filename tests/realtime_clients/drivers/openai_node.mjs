@@ -5,37 +5,36 @@ import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 
-import { Queue, main, newTurn, pieces, sleep } from './scenarios.mjs';
+import { Queue, isEnough, length, main, newTurn, pieces, sleep } from './scenarios.mjs';
 
 /** Plays answers by the clock, and truncates them when the server hears speech, as OpenAI's guide says. */
 async function open(url, push) {
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none' });
-  const options = { createConnection: connect }; // the package asks for TLS, whatever the URL; the server has none
-  const rt = new OpenAIRealtimeWS({ model: 'smol-omni', options }, client);
+  const createConnection = ({ host, port }) => connect(port, host); // without TLS, which the package always asks for
+  const rt = new OpenAIRealtimeWS({ model: 'smol-omni', options: { createConnection } }, client);
   const [turns, retrieved] = [new Queue(), new Queue()];
   const errors = [];
-  let [turn, heard, began, firstSound] = [newTurn(), null, 0, null];
-  const sounds = new Promise((resolve) => (firstSound = resolve));
+  let [turn, heard, began, inProgress, soundsEnough] = [newTurn(), null, 0, false, null];
+  const sounds = new Promise((resolve) => (soundsEnough = resolve));
 
-  rt.on('response.created', () => (turn = newTurn()));
+  rt.on('response.created', () => ([turn, inProgress] = [newTurn(), true]));
   rt.on('response.output_audio.delta', (event) => {
     if (!turn.sound.length) began = Date.now();
     turn.itemId = event.item_id;
     turn.sound.push(Buffer.from(event.delta, 'base64'));
-    firstSound();
+    if (isEnough(turn.sound)) soundsEnough();
   });
   rt.on('response.output_audio_transcript.delta', (event) => (turn.said += event.delta));
   rt.on('conversation.item.input_audio_transcription.completed', (event) => (heard = event.transcript));
   rt.on('input_audio_buffer.speech_started', () => {
-    const playedMs = Date.now() - began;
-    const soundMs = turn.sound.reduce((sum, piece) => sum + piece.length, 0) / 48;
-    if (!turn.sound.length || playedMs >= soundMs) return;
+    const soundMs = Math.floor(length(turn.sound) / 48);
+    const playedMs = Math.min(Date.now() - began, soundMs);
+    if (!soundMs || (!inProgress && playedMs === soundMs)) return;
     turn.cut = true;
     rt.send({ type: 'conversation.item.truncate', item_id: turn.itemId, content_index: 0, audio_end_ms: playedMs });
   });
   rt.on('response.done', () => {
-    turn.heard = heard;
-    heard = null;
+    [inProgress, turn.heard, heard] = [false, heard, null];
     turns.put(turn);
   });
   rt.on('conversation.item.retrieved', (event) => retrieved.put(event.item.content[0].transcript));

@@ -12,7 +12,7 @@ from typing import Any
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
-from tests.realtime_clients.drivers.scenarios import Turn, main, pieces
+from tests.realtime_clients.drivers.scenarios import ENOUGH_BYTES, Turn, main, pieces
 
 
 class OpenAITalk:
@@ -27,6 +27,7 @@ class OpenAITalk:
         self._turn = Turn()
         self._sounds = asyncio.Event()
         self._began = 0.0
+        self._in_progress = False
 
     async def type(self, text: str) -> None:
         content: Any = [{"type": "input_text", "text": text}]
@@ -57,13 +58,14 @@ class OpenAITalk:
         """What a program does with the events."""
         async for event in self._connection:
             if event.type == "response.created":
-                self._turn = Turn()
+                self._turn, self._in_progress = Turn(), True
             elif event.type == "response.output_audio.delta":
                 if not self._turn.sound:
                     self._began = time.monotonic()
                 self._turn.item_id = event.item_id
                 self._turn.sound += base64.b64decode(event.delta)
-                self._sounds.set()
+                if len(self._turn.sound) >= ENOUGH_BYTES:
+                    self._sounds.set()
             elif event.type == "response.output_audio_transcript.delta":
                 self._turn.said += event.delta
             elif event.type == "conversation.item.input_audio_transcription.completed":
@@ -71,6 +73,7 @@ class OpenAITalk:
             elif event.type == "input_audio_buffer.speech_started":
                 await self._stop_playing()
             elif event.type == "response.done":
+                self._in_progress = False
                 self._turn.heard, self._heard = self._heard, None
                 self._turns.put_nowait(self._turn)
             elif event.type == "conversation.item.retrieved":
@@ -80,8 +83,9 @@ class OpenAITalk:
                 self.errors.append(event.error.message)
 
     async def _stop_playing(self) -> None:
-        played_ms = int((time.monotonic() - self._began) * 1000)
-        if self._turn.sound and played_ms < len(self._turn.sound) / 48:
+        sound_ms = len(self._turn.sound) // 48
+        played_ms = min(int((time.monotonic() - self._began) * 1000), sound_ms)
+        if sound_ms and (self._in_progress or played_ms < sound_ms):
             self._turn.cut = True
             await self._connection.conversation.item.truncate(
                 item_id=self._turn.item_id, content_index=0, audio_end_ms=played_ms

@@ -34,7 +34,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from tests.realtime_clients.drivers.scenarios import SAMPLE_RATE, Turn, main, pieces
+from tests.realtime_clients.drivers.scenarios import ENOUGH_BYTES, SAMPLE_RATE, Turn, main, pieces
 
 
 class Loudspeaker(BaseOutputTransport):
@@ -52,7 +52,8 @@ class Loudspeaker(BaseOutputTransport):
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         self.played += frame.audio
-        self.plays.set()
+        if len(self.played) >= ENOUGH_BYTES:
+            self.plays.set()
         if self._in_real_time:
             await asyncio.sleep(len(frame.audio) / 2 / SAMPLE_RATE)
         return True
@@ -101,6 +102,7 @@ class PipecatTalk:
 
     async def speak(self, sound: bytes) -> None:
         for piece in pieces(sound):
+            await asyncio.sleep(0.1)
             await self.worker.queue_frame(InputAudioRawFrame(piece, SAMPLE_RATE, 1))
 
     async def push(self, sound: bytes) -> None:

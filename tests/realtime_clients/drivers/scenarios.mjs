@@ -6,12 +6,19 @@ import { join } from 'node:path';
 
 export const SAMPLE_RATE = 24_000;
 const LONG_QUESTION = 'Why is the sky blue?';
-const PLAYED_S = 1.5;
+const PLAYED_S = 1.0;
+const ENOUGH_BYTES = 2 * SAMPLE_RATE * 2;
 const TIMEOUT_S = 150;
 const PUSH_TO_TALK = ['pushed', 'remembering'];
 
 /** One answer as the client's own interface told it to its user. */
 export const newTurn = () => ({ said: '', heard: null, sound: [], cut: false, itemId: '' });
+
+/** How many bytes of sound there are in these pieces. */
+export const length = (sound) => sound.reduce((sum, piece) => sum + piece.length, 0);
+
+/** Whether a loudspeaker has enough to play of an answer that is going to be interrupted. */
+export const isEnough = (sound) => length(sound) >= ENOUGH_BYTES;
 
 /** What is put in comes out in order; who asks first waits. */
 export class Queue {
@@ -42,7 +49,7 @@ const HEADER_BYTES = 44; // of a WAV file as the tests write it
 
 const scenarios = {
   async spoken(talk, sound) {
-    await talk.speak(sound('capital'));
+    await talk.speak(sound('question'));
     return { turns: [await talk.answer()] };
   },
   async typed(talk) {
@@ -50,13 +57,13 @@ const scenarios = {
     return { turns: [await talk.answer()] };
   },
   async pushed(talk, sound) {
-    await talk.push(sound('capital'));
+    await talk.push(sound('question'));
     return { turns: [await talk.answer()] };
   },
   async remembering(talk, sound) {
     await talk.type('I have a dog called Max.');
     const turns = [await talk.answer()];
-    await talk.push(sound('capital'));
+    await talk.push(sound('question'));
     turns.push(await talk.answer());
     await talk.type('What is my dog called?');
     turns.push(await talk.answer());
@@ -65,7 +72,7 @@ const scenarios = {
   async interrupted(talk, sound) {
     await talk.type(LONG_QUESTION);
     await talk.playing(PLAYED_S);
-    await talk.speak(sound('capital'));
+    await talk.speak(sound('question'));
     const turns = [await talk.answer(), await talk.answer()];
     return { turns, remembered: await talk.remembered(turns[0]) };
   },

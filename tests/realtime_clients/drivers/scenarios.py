@@ -20,7 +20,9 @@ from typing import Any, Protocol
 
 SAMPLE_RATE = 24_000
 LONG_QUESTION = "Why is the sky blue?"
-PLAYED_S = 1.5
+PLAYED_S = 1.0
+ENOUGH_BYTES = 2 * SAMPLE_RATE * 2
+"""Of an answer that is going to be interrupted: a loudspeaker has enough to play."""
 TIMEOUT_S = 150
 """Of a whole scenario, on a machine that does other things as well."""
 
@@ -85,7 +87,7 @@ class Sounds:
 
 async def spoken(talk: Talk, sounds: Sounds) -> dict[str, Any]:
     """A spoken question; the server finds its end."""
-    await talk.speak(sounds["capital"])
+    await talk.speak(sounds["question"])
     return {"turns": [await talk.answer()]}
 
 
@@ -97,7 +99,7 @@ async def typed(talk: Talk, sounds: Sounds) -> dict[str, Any]:
 
 async def pushed(talk: Talk, sounds: Sounds) -> dict[str, Any]:
     """A spoken question, held down by a button."""
-    await talk.push(sounds["capital"])
+    await talk.push(sounds["question"])
     return {"turns": [await talk.answer()]}
 
 
@@ -105,7 +107,7 @@ async def remembering(talk: Talk, sounds: Sounds) -> dict[str, Any]:
     """Three turns, typed, spoken and typed; the last asks about the first."""
     await talk.type("I have a dog called Max.")
     turns = [await talk.answer()]
-    await talk.push(sounds["capital"])
+    await talk.push(sounds["question"])
     turns.append(await talk.answer())
     await talk.type("What is my dog called?")
     turns.append(await talk.answer())
@@ -116,7 +118,7 @@ async def interrupted(talk: Talk, sounds: Sounds) -> dict[str, Any]:
     """Somebody speaks while a long answer is played."""
     await talk.type(LONG_QUESTION)
     await talk.playing(PLAYED_S)
-    await talk.speak(sounds["capital"])
+    await talk.speak(sounds["question"])
     cut, answer = await talk.answer(), await talk.answer()
     return {"turns": [cut, answer], "remembered": await talk.remembered(cut)}
 
