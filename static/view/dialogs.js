@@ -12,6 +12,10 @@ export function helpDialog() {
   const help = dialog('help');
   const show = () => help.showModal();
   document.getElementById('open-help').addEventListener('click', show);
-  help.addEventListener('keydown', (event) => event.key === '?' && help.close());
+  help.addEventListener('keydown', (event) => {
+    if (event.key !== '?') return;
+    event.stopPropagation(); // or it would be opened again
+    help.close();
+  });
   return show;
 }

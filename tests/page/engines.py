@@ -1,11 +1,17 @@
-"""The browsers that the page is tested in: Debian's Chromium and Firefox, behind one interface."""
+"""The browsers that the page is tested in: Debian's Chromium and Firefox, behind one interface.
+
+Firefox plays into a PulseAudio of its own that leads nowhere: without any loudspeaker its sound would stand still.
+"""
 
 from __future__ import annotations
 
 import base64
+import os
 import shlex
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +65,32 @@ FILE_AS_MICROPHONE = """{
 """Firefox's fake microphone is a tone; this puts a WAV in its place. It begins when it is first asked for."""
 
 
+class DeafLoudspeaker:
+    """A PulseAudio server, for one test file, whose only loudspeaker is heard by nobody but keeps time."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("pulseaudio")
+        if not program:
+            pytest.skip("Firefox plays no sound here: install pulseaudio (apt-get install pulseaudio)")
+        socket = folder / "pulse"
+        self.environment = {**os.environ, "PULSE_SERVER": f"unix:{socket}", "XDG_RUNTIME_DIR": str(folder)}
+        flags = ["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"]
+        modules = ["module-null-sink", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
+        self._process = subprocess.Popen(
+            [program, *flags, *(f"--load={module}" for module in modules)],
+            env=self.environment,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while not socket.exists():
+            assert time.monotonic() < deadline, "pulseaudio did not start"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+
 @dataclass
 class Browser:
     """A running browser, and what each of its pages is opened with."""
@@ -94,6 +126,7 @@ class Launcher:
             pytest.skip(f"no {engine} found: install one (apt-get install {package}) to test the page in it")
         self._command = found[0]
         self._launched: list[Browser] = []
+        self._loudspeaker = DeafLoudspeaker(scratch) if engine == "firefox" else None
 
     def __call__(self, microphone: Path | None = None, *, dark: bool = False, still: bool = False) -> Browser:
         """`dark`: the person prefers a dark page; `still`: as little motion as can be."""
@@ -106,6 +139,8 @@ class Launcher:
         """Close whatever a test left open."""
         for browser in self._launched:
             browser.close()
+        if self._loudspeaker:
+            self._loudspeaker.close()
 
     def _chromium(self, microphone: Path | None, dark: bool, still: bool) -> Browser:
         flags = list(CHROMIUM_FLAGS)
@@ -133,8 +168,13 @@ class Launcher:
             "ui.prefersReducedMotion": int(still),
             "layout.css.prefers-color-scheme.content-override": 0 if dark else 1,
         }
+        assert self._loudspeaker
         running = self._playwright.firefox.launch(
-            channel="moz-firefox", executable_path=bridge, firefox_user_prefs=preferences, timeout=90_000
+            channel="moz-firefox",
+            executable_path=bridge,
+            firefox_user_prefs=preferences,
+            env=self._loudspeaker.environment,
+            timeout=90_000,
         )
         script = ""
         if microphone:
