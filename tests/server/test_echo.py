@@ -237,7 +237,10 @@ def test_the_reference_is_played_back_to_back_and_then_anew() -> None:
     np.testing.assert_allclose(reference.window(5000, 5100), 1, atol=0.01)
     np.testing.assert_array_equal(reference.window(9000, 9100), 0)
     reference.append(np.ones(24_000, np.float32), position=20_000)
-    np.testing.assert_array_equal(reference.window(8000, 20_000), 0)
+    np.testing.assert_array_equal(reference.window(9000, 20_000), 0)
+    np.testing.assert_allclose(reference.window(8000, 9000), 1, atol=0.01)  # still heard, late as echoes are
+    reference.append(np.ones(24_000, np.float32), position=200_000)
+    assert reference.begin == 200_000, "nothing is kept of what was long ago"
 
 
 def test_the_residue_lets_pass_what_no_echo_explains(words: np.ndarray) -> None:
