@@ -199,9 +199,9 @@ class Engine:
                 told.append((number, TextDelta(prepared.question)))
                 told.append((number, Done("stop", prepared.question, 0.0, 0, 0)))
                 continue
-            if prepared.ending and prepared.question and self.omni.turn_end:
-                told.append((number, EndOfTurn(self.omni.turn_end(prepared.question, prepared.ending))))
             try:
+                if prepared.ending and prepared.question and self.omni.turn_end:
+                    told.append((number, EndOfTurn(self.omni.turn_end(prepared.question, prepared.ending))))
                 self._answers[number] = self._begin(prepared)
             except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is
                 told.append((number, as_omni_error(error)))

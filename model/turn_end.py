@@ -94,6 +94,8 @@ class TurnEnd:
         rows = [self.tokenizer.encode(_last_part(one)).ids[-_LONGEST_TOKENS:] for one in texts]
         hidden = self._run(rows, self._begin)
         last = torch.stack([states[len(ids) - 1] for states, ids in zip(hidden, rows, strict=True)])
+        if not last.isfinite().all():
+            raise ArithmeticError("the model computed what is not a number")
         logits = self.network.text_logits(last).cpu()
         others = logits.index_fill(1, self._ends, -torch.inf)
         return logits[:, self._ends].logsumexp(-1) - others.logsumexp(-1)

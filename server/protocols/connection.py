@@ -6,8 +6,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from pydantic_core import from_json
 
 from server.audio import MicrophoneDecoder
 from server.conversation import Conversation
@@ -166,3 +168,14 @@ async def serve_connection(
             await make(session_id, conversation).run()
         finally:
             await service.leave(session_id, conversation)
+
+
+def read_object(text: str, example: str) -> dict[str, Any]:
+    """A text frame → its JSON object. Raises `BadMessage`."""
+    try:
+        data = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadMessage("invalid_json", f"this is not JSON ({error}); send one JSON object per text frame") from None
+    if not isinstance(data, dict):
+        raise BadMessage("invalid_json", f"send one JSON object per text frame, such as {example}")
+    return data

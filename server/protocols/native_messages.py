@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
 
 from model.eagerness import Eagerness
 from server.events import (
@@ -25,7 +24,7 @@ from server.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from server.protocols.connection import BadMessage
+from server.protocols.connection import BadMessage, read_object
 
 
 class _Message(BaseModel):
@@ -104,12 +103,7 @@ _MESSAGES: dict[str, type[Start | Text | Commit | Interrupt | Playback | Stop]] 
 
 def parse(text: str) -> ClientMessage:
     """A text frame → its message. Raises `BadMessage`."""
-    try:
-        data = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise BadMessage("invalid_json", f"this is not JSON ({error}); send one JSON object per text frame") from None
-    if not isinstance(data, dict):
-        raise BadMessage("invalid_json", 'send one JSON object per text frame, such as {"type": "start"}')
+    data = read_object(text, '{"type": "start"}')
     kind = data.get("type")
     message = _MESSAGES.get(kind) if isinstance(kind, str) else None
     if message is None:

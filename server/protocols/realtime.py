@@ -15,7 +15,6 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json
 
 from server.audio import MicrophoneDecoder
 from server.auth import Grant
@@ -25,7 +24,7 @@ from server.memory import Memory, Message
 from server.options import request_of
 from server.protocols import realtime_beta
 from server.protocols.admission import admit
-from server.protocols.connection import BadMessage, Connection, serve_connection
+from server.protocols.connection import BadMessage, Connection, read_object, serve_connection
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
 from server.protocols.realtime_items import new_id, read_audio, read_item
 from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
@@ -178,7 +177,7 @@ class RealtimeConnection(Connection):
         event_id: str | None = None
         try:
             self.check_size(len(text.encode()), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
-            data = _read(text)
+            data = read_object(text, '{"type": "response.create"}')
             event_id = data.get("event_id") if isinstance(data.get("event_id"), str) else None
             kind = data.get("type")
             handler = self._handlers.get(kind) if isinstance(kind, str) else None
@@ -328,16 +327,6 @@ class RealtimeConnection(Connection):
             message = "Cancellation failed: no response is in progress; there is nothing to cancel"
             raise BadMessage("response_cancel_not_active", message)
         await self.conversation.interrupt()
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        data = from_json(text, allow_inf_nan=False)
-    except ValueError as problem:
-        raise BadMessage("invalid_json", f"this is not JSON ({problem}); send one JSON object per frame") from None
-    if not isinstance(data, dict):
-        raise BadMessage("invalid_json", 'send one JSON object per frame, such as {"type": "response.create"}')
-    return data
 
 
 def _unknown(kind: object, known: Mapping[str, object]) -> str:

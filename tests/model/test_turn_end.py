@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from model.checkpoint import OWN_TURN_END, CheckpointError, open_turn_end
 from model.eagerness import WAITS
+from model.engine import Engine
 from model.omni import MiniOmni
-from model.request import Done, EndOfTurn, Event, Heard, Request, TextDelta
+from model.request import Done, EndOfTurn, Event, Heard, OmniError, Request, TextDelta
 from model.turn_end import Ending, TurnEnd
 from model.vocabulary import Task
 
@@ -128,3 +129,17 @@ def test_weights_of_another_shape_are_refused(embedded: MiniOmni, tmp_path: Path
     save_file({"words": torch.zeros(2), "tail": torch.zeros(3), "bias": torch.zeros(1)}, tmp_path / OWN_TURN_END)
     with pytest.raises(CheckpointError, match="'tail' has shape"):
         open_turn_end(tmp_path, embedded)
+
+
+def test_a_judgement_that_breaks_fails_one_answer(
+    embedded: MiniOmni, voice: Hibari, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(embedded, max_slots=2)
+    spoken = engine.submit(engine.prepare(Request(audio=say(voice, WHOLE[0]), task=Task.A1T2)))
+    typed = engine.submit(engine.prepare(Request(text="Say yes.", task=Task.T1T2, max_tokens=2)))
+    monkeypatch.setattr(TurnEnd, "log_odds", lambda *_: 1 / 0)
+    last: dict[int, Event | OmniError] = {}
+    while engine.busy:
+        last |= dict(engine.step())
+    assert isinstance(last[spoken], OmniError)
+    assert isinstance(last[typed], Done)

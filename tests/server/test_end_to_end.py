@@ -6,11 +6,15 @@ import asyncio
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import numpy as np
 import pytest
+from hibari import Hibari
 
+from model.eagerness import WAITS
+from tests.server.conftest import say
 from tests.server.harness import Client, client, kinds, pcm
 from tests.server.process import ServerProcess, server_process
 
@@ -57,6 +61,24 @@ async def test_a_spoken_question_is_heard_and_answered_aloud(server: ServerProce
     assert len(sound) == pytest.approx(float(str(end["audio_ms"])) * 24, abs=24)
     assert len(sound) > 24_000 * 0.03 * len(str(end["text"])), "as long as its text takes to say"
     assert 0.01 < float(np.sqrt(np.mean(sound**2))) < 0.5
+
+
+@pytest.mark.parametrize(("said", "over"), [("What is the capital of France?", True), ("I want to book a, um", False)])
+async def test_what_was_said_decides_how_soon_the_turn_ends(
+    server: ServerProcess, voice: Hibari, said: str, over: bool
+) -> None:
+    async with client(server.url) as c:
+        await c.start(eagerness="low")
+        await c.socket.send(pcm(np.concatenate([QUIET, say(voice, said), QUIET[:2560]])))
+        stopped: dict[str, object] = {}
+        while stopped.get("type") != "speech_stopped":  # silence comes slowly, so that hearing has its time
+            await c.socket.send(pcm(QUIET[:320]))
+            with suppress(TimeoutError):
+                message = await c.receive(timeout_s=0.1)
+                stopped = message if isinstance(message, dict) else {}
+    assert stopped["end_of_turn"] is not None, "it was judged before the longest silence had passed"
+    asked_ms = WAITS["auto"].silence_ms(float(str(stopped["end_of_turn"])))
+    assert asked_ms < 400 if over else asked_ms > 1000
 
 
 async def test_a_typed_question_in_the_same_conversation(server: ServerProcess, question: np.ndarray) -> None:
