@@ -40,6 +40,7 @@ CHROMIUM_FLAGS = (
 FIREFOX_PREFERENCES = {
     "media.navigator.permission.disabled": True,  # no question whether the page may have the microphone
     "media.autoplay.default": 0,
+    "media.autoplay.blocking_policy": 0,
     "network.dns.localDomains": INSECURE_HOST,
 }
 FILE_AS_MICROPHONE = """{
@@ -72,13 +73,13 @@ class DeafLoudspeaker:
         program = shutil.which("pulseaudio")
         if not program:
             pytest.skip("Firefox plays no sound here: install pulseaudio (apt-get install pulseaudio)")
-        socket = folder / "pulse"
-        self.environment = {**os.environ, "PULSE_SERVER": f"unix:{socket}", "XDG_RUNTIME_DIR": str(folder)}
+        socket = folder / "loudspeaker"
+        self.environment = {**os.environ, "PULSE_SERVER": f"unix:{socket}"}
         flags = ["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"]
         modules = ["module-null-sink", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
         self._process = subprocess.Popen(
             [program, *flags, *(f"--load={module}" for module in modules)],
-            env=self.environment,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(folder)},
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 20
