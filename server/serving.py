@@ -65,6 +65,8 @@ def serve(settings: Settings, generator: Generator) -> int:
         ws_max_size=_TRANSPORT_FRAME_LIMITS * settings.max_frame_bytes,
         ws_max_queue=8,
         ws_per_message_deflate=False,
+        # pongs are not read while a message waits for the model to load, or for a client that reads slowly
+        ws_ping_timeout=max(20.0, settings.ready_timeout_s, settings.send_timeout_s),
         timeout_graceful_shutdown=1,
     )
     server = DrainingServer(config, service, settings.drain_s)

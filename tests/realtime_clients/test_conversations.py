@@ -62,8 +62,8 @@ async def test_an_answer_is_interrupted_by_speech(
 ) -> None:
     held = scenario(conversations, driver, "interrupted")
     cut, answer = held.turns
-    assert cut.cut
     whole = await whole_answer(url)
+    assert cut.cut or len(cut.said) < len(whole), "its user was told to stop playing, or nothing more came"
     assert whole.startswith(held.remembered)
     assert 0 < len(held.remembered) < len(whole) / 2, "the words that were played, and no others"
     assert_answered_aloud(answer, ears)
