@@ -41,6 +41,7 @@ FIREFOX_PREFERENCES = {
     "media.navigator.permission.disabled": True,  # no question whether the page may have the microphone
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
+    "media.autoplay.block-webaudio": False,
     "network.dns.localDomains": INSECURE_HOST,
 }
 FILE_AS_MICROPHONE = """{

@@ -201,7 +201,7 @@ def test_messages_of_a_newer_server_are_ignored(
 ) -> None:
     page = visit.open(silent_browser, server.url, init_script=WIRE)
     ask(page, "Is it blue?")
-    wait_state(page, "speaking")
+    page.wait_for_selector(".said")
     for kind in ("weather", "constructor", "toString", ""):
         receive(page, {"type": kind, "response_id": 1})
     receive(page, {"type": "resumed", "response_id": 77, "turn_id": 5, "played_ms": 10})
@@ -214,7 +214,7 @@ def test_eagerness_is_sent_only_when_chosen(
 ) -> None:
     page = visit.open(silent_browser, server.url, init_script=WIRE)
     ask(page, "Is it blue?")
-    wait_state(page, "speaking")
+    page.wait_for_selector(".said")
     assert not {"eagerness", "end_silence_ms"} & set(sent(page, "start")[0]), "left to the server"
     page.click("#open-settings")
     page.get_by_label("How soon to answer").select_option("Patient")
