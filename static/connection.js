@@ -11,10 +11,14 @@ const HELD_BACK_BYTES = 320_000; // ten seconds of microphone: beyond it the lin
  * `down` (detail: {failures, pauseMs}: how often in a row it failed, and when the next attempt comes).
  */
 export class Connection extends EventTarget {
-  /** @param {string} url ws: or wss: */
-  constructor(url) {
+  /**
+   * @param {string} url ws: or wss:
+   * @param {string|null} key for a server that wants one; a browser can send it as a subprotocol only
+   */
+  constructor(url, key) {
     super();
     this.url = url;
+    this.protocols = key ? ['omni', `openai-insecure-api-key.${key}`] : [];
     this.socket = null;
     this.wanted = false;
     this.failures = 0;
@@ -69,7 +73,7 @@ export class Connection extends EventTarget {
 
   #connect() {
     clearTimeout(this.timer);
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, this.protocols);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
     socket.onopen = () => this.#tell('up');

@@ -66,7 +66,7 @@ export class Session extends EventTarget {
       onPlayed: (id, playedMs) => this.connection.send(playbackMessage(id, playedMs)),
       onChange: () => this.#changed(),
     });
-    this.connection = new Connection(serverUrl());
+    this.connection = new Connection(serverUrl(), new URLSearchParams(location.hash.slice(1)).get('key'));
     this.connection.addEventListener('up', () => this.#connected());
     this.connection.addEventListener('down', ({ detail }) => this.#lost(detail));
     this.connection.addEventListener('message', ({ detail }) => this[`on_${detail.type}`]?.(detail));

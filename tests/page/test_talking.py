@@ -209,6 +209,20 @@ def test_messages_of_a_newer_server_are_ignored(
     assert page.is_hidden("#notice")
 
 
+def test_a_key_in_the_address_opens_a_server_that_wants_one(
+    silent_browser: Browser, brief: ScriptedGenerator, visit: Visit
+) -> None:
+    visit.expect("establish a connection", "Unexpected response code: 401")
+    with LiveServer(brief, api_keys="open-sesame") as server:
+        page = visit.open(silent_browser, f"{server.url}#key=wrong")
+        ask(page, "Is it blue?")
+        page.wait_for_selector("#notice:not([hidden])")
+        page.goto("about:blank")
+        page.goto(f"{server.url}#key=open-sesame")
+        ask(page, "Is it blue?")
+        page.wait_for_selector(".said")
+
+
 def test_eagerness_is_sent_only_when_chosen(
     silent_browser: Browser, server: LiveServer, brief: ScriptedGenerator, visit: Visit
 ) -> None:
