@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,7 +41,7 @@ class Hearing:
     no_speech_probability: float = 0.0
     draft: str | None = None
     """The words as they sounded, before they were read; None where nothing was drafted."""
-    ending: Ending | None = None
+    ending: Ending | None = field(default=None, compare=False)
     """How it ended, where there was a draft."""
 
 

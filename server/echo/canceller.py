@@ -27,6 +27,8 @@ _BETTER = 0.8
 """Another delay must leave so much less of the last half second."""
 _OWN_AT_FIRST, _OWN = 0.1, 0.02
 """With so little of the power unexplained, a window holds the answer and nobody else."""
+_INAUDIBLE = BLOCK * (10 ** (-60 / 20)) ** 2
+"""Power of a block at -60 dB of full scale: no voice, no echo of one, and nothing to learn from. Headphones, mostly."""
 _AT_FIRST_BLOCKS = 32
 """What is heard of an answer before its delay is known makes the detector of voices expect more."""
 
@@ -104,14 +106,19 @@ class EchoCanceller:
     def _block(self, block: np.ndarray) -> np.ndarray:
         if not self._active:
             self._begin()
-        position = self._position
+        position, power = self._position, float(block @ block)
         self._search.push(self._reference.window(position - BLOCK, position + BLOCK), block)
+        self._reference.drop_before(position - (LONGEST_MS * 16 + (_HELD_BLOCKS + PARTITIONS) * BLOCK))
         self._blocks += 1
+        if power < _INAUDIBLE:
+            self._own = False
+            self._microphone.append((block, power))
+            self._spectra.clear()
+            return block
         if self._blocks % _LOOK_EVERY == 0 or not self._certain:
             self._look()
-        self._reference.drop_before(position - (LONGEST_MS * 16 + (_HELD_BLOCKS + PARTITIONS) * BLOCK))
         if self._delay is None:
-            self._microphone.append((block, float(block @ block)))
+            self._microphone.append((block, power))
             cleaned = block
         else:
             cleaned = self._cancel(position, block)
