@@ -29,8 +29,7 @@ def findings(page: Page) -> list[object]:
     return list(page.evaluate(RUN))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
 def test_nothing_is_found_in_any_state(
     launch: Launcher,
     write_microphone: Callable[..., Path],
@@ -38,9 +37,11 @@ def test_nothing_is_found_in_any_state(
     server: LiveServer,
     generator: ScriptedGenerator,
     visit: Visit,
-    scheme: str,
     width: int,
+    scheme: str,
 ) -> None:
+    if launch.engine == "firefox" and width == 1440:
+        pytest.skip("a minute in each engine, and the rules read the same document: Firefox is asked once")
     generator.think_s = 3.0
     microphone = write_microphone((3.0, voice(QUESTION, seed=0)), (5.0, voice(QUESTION, seed=1)))
     browser = launch(microphone, dark=scheme == "dark")
