@@ -97,6 +97,7 @@ class Conversation:
             cleaned = self._echo.clean(piece)
             piece, own = cleaned.samples, cleaned.own
         if not self.session.options.find_turns:
+            self._microphone.windows(piece)  # not judged, but counted: windows stay those of the echo's guard
             return piece, ()
         probabilities = await self._voices.probabilities(self._microphone, piece)
         if any(own):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 
 from model.request import AudioChunk, Done, EngineFull, Heard, TextDelta, Turn
 from model.vocabulary import Task
@@ -577,6 +578,24 @@ async def test_push_to_talk(question: np.ndarray) -> None:
     assert audio is not None, "it is heard and answered in one go"
     assert len(audio) == pytest.approx(len(question), abs=1600)
     assert events[-1]["response"]["status"] == "completed"
+
+
+async def test_turns_may_be_found_again_after_push_to_talk_while_an_echo_is_heard() -> None:
+    noise = (0.2 * np.random.default_rng(0).standard_normal(72_000)).astype(np.float32)
+    generator = ScriptedGenerator()
+    async with running(generator) as server, api(server) as talk:
+        await talk.greeted()
+        await talk.update(**PUSH_TO_TALK)
+        await talk.say(np.zeros(1000, np.float32))
+        await talk.update(audio={"input": {"turn_detection": {"type": "server_vad"}}})
+        generator.script = [TextDelta("Hm."), AudioChunk(noise, 3), Done("stop", "Hm.", 3.0, 1, 35)]
+        await talk.type("Hello")
+        await talk.send("response.create")
+        await talk.until("response.done")
+        echo = 0.3 * soxr.resample(noise, 24_000, 16_000)
+        await talk.say(np.concatenate([np.zeros(2000, np.float32), echo]))
+        await talk.send("response.cancel")
+        assert (await failed(talk))["code"] == "response_cancel_not_active", "and nothing was heard of the echo"
 
 
 async def test_a_spoken_item_is_heard_and_answered(question: np.ndarray) -> None:
