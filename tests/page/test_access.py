@@ -17,6 +17,8 @@ from tests.page.scripted import ScriptedGenerator
 
 STATIC = Path(__file__).parents[2] / "static"
 
+SETTLE = "document.getAnimations().forEach((each) => each.effect.getTiming().iterations < 9 && each.finish())"
+"""A word that arrives changes its colours for a moment."""
 CONTRAST = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
   const rgb = (colour) => { // any CSS colour, over the page's own
@@ -138,6 +140,8 @@ def test_a_phone_shows_it_all_and_the_words_can_be_read(
     captions = page.locator("#scroll").bounding_box()
     assert captions is not None
     assert captions["height"] > 200
+    page.wait_for_selector("body[data-playback=finished]", timeout=30_000)
+    page.evaluate(SETTLE)
     assert page.evaluate(CONTRAST) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background)[:3])) > 384) == (scheme == "light")
