@@ -26,13 +26,15 @@ class Room:
     """Plays an answer as the page does, and says what the microphone hears of it, in steps of 40 ms."""
 
     def __init__(self, echo_db: float | None, delay_ms: float, seed: int) -> None:
-        """`echo_db`: level of the echo relative to normal speech at the microphone; None: headphones."""
+        """`echo_db`: level of the echo relative to normal speech at the microphone; None: headphones. `delay_ms`: at
+        least 40."""
         self._rng = np.random.default_rng(seed)
         self._echo_db = echo_db
-        self._response = self._impulse_response(round(delay_ms * MICROPHONE_RATE / 1000))
+        self._response = self._impulse_response(round((delay_ms - CHUNK_MS) * MICROPHONE_RATE / 1000))
         self._history = np.zeros(len(self._response) - 1 + STEP, np.float32)
         self._resampler = soxr.ResampleStream(ANSWER_RATE, MICROPHONE_RATE, 1, "float32")
-        self._resampled = np.zeros(0, np.float32)
+        # one step ahead: it gives its samples out in bursts, and a gap in what is played is another path of the echo
+        self._resampled = self._resampler.resample_chunk(np.zeros(_PLAYED_STEP, np.float32))
         self._waiting = np.zeros(0, np.float32)
         self._gain: float | None = None
         self._gathering = True
@@ -74,7 +76,7 @@ class Room:
             return noise
         self._resampled = np.concatenate([self._resampled, self._resampler.resample_chunk(piece)])
         fresh, self._resampled = self._resampled[:STEP], self._resampled[STEP:]
-        self._history = np.concatenate([self._history[STEP:], np.pad(_bent(fresh), (STEP - len(fresh), 0))])
+        self._history = np.concatenate([self._history[STEP:], _bent(fresh)])
         size = 1 << (len(self._history) + len(self._response) - 1).bit_length()
         heard = np.fft.irfft(np.fft.rfft(self._history, size) * np.fft.rfft(self._response, size), size)
         heard = heard[len(self._response) - 1 : len(self._history)]

@@ -15,8 +15,8 @@ PARTITIONS = 4
 """Blocks of the impulse response: 128 ms from where the echo begins."""
 _UNSURE = 0.3
 """Variance of a coefficient of which nothing is known; a loudspeaker at -6 dB has coefficients of about 0.5."""
-_STEADY = 0.9995
-"""How much of the path is the same a block later."""
+_STEADY = 0.998
+"""How much of the path is the same a block later: with less, a clock that drifts is followed faster (100 ppm)."""
 _NEAR_KEPT = 0.6
 """Of the estimate of everybody else's power, from block to block."""
 
@@ -42,6 +42,15 @@ class AdaptiveFilter:
         """One that learns on its own."""
         other = AdaptiveFilter()
         other._path, other._variance, other._near = self._path.copy(), self._variance.copy(), self._near.copy()
+        return other
+
+    def moved(self, samples: int) -> AdaptiveFilter:
+        """One that has learned the same way, so much later (or earlier, if negative)."""
+        other = self.copy()
+        response = np.fft.irfft(self._path, TRANSFORM)[:, :BLOCK].ravel()
+        kept = response[max(0, -samples) : len(response) - max(0, samples)]
+        response = np.pad(kept, (max(0, samples), max(0, -samples))).reshape(PARTITIONS, BLOCK)
+        other._path = np.fft.rfft(response, TRANSFORM).astype(np.complex64)
         return other
 
     def cancel(self, spectra: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -141,16 +142,28 @@ class EchoCanceller:
         self._certain = True
 
     def _try(self, delay: int) -> None:
-        """Go through the last half second again with another delay; keep what explains it better."""
-        now = (self._delay, self._filter, self._spectra)
-        self._delay, self._filter, self._spectra = delay, self._filter.copy(), deque(maxlen=PARTITIONS)
-        held = list(self._microphone)
+        """Go through the last half second again with another delay; keep what explains it better. The way may be
+        another one, or the same one out of its place: clocks that drift move it by a sample a second."""
+        before = self._delay
+        choices = [(delay, self._filter.copy())]
+        if before is not None and abs(delay - before) < BLOCK:
+            choices.append((delay, self._filter.moved(before - delay)))
+        now = (before, self._filter, self._spectra)
+        best, least = now, _BETTER * sum(power for _, power in self._microphone) if self._certain else math.inf
+        for self._delay, self._filter in choices:
+            self._spectra = deque(maxlen=PARTITIONS)
+            left = self._again()
+            if left <= least:
+                best, least = (self._delay, self._filter, self._spectra), left
+        self._delay, self._filter, self._spectra = best
+
+    def _again(self) -> float:
+        """What is left of the power of the last half second."""
         left = 0.0
-        for number, (block, _) in enumerate(held):
-            rest, _ = self._filtered(self._position - (len(held) - number) * BLOCK, block)
+        for number, (block, _) in enumerate(self._microphone):
+            rest, _ = self._filtered(self._position - (len(self._microphone) - number) * BLOCK, block)
             left += float(rest @ rest)
-        if self._certain and left > _BETTER * sum(power for _, power in held):
-            self._delay, self._filter, self._spectra = now
+        return left
 
     def _cancel(self, position: int, block: np.ndarray) -> np.ndarray:
         rest, echo = self._filtered(position, block)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.voice_activity import WINDOW_SAMPLES, VoiceActivity, VoiceState
-from server.echo.blocks import BLOCK
+from server.echo.adaptive_filter import PARTITIONS, AdaptiveFilter
+from server.echo.blocks import BINS, BLOCK, TRANSFORM
 from server.echo.canceller import EchoCanceller
 from server.echo.delay import DelaySearch
 from server.echo.reference import Reference
@@ -51,11 +52,12 @@ def words(question: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Room:
-    """Echo relative to normal speech, and when it comes."""
+    """Echo relative to normal speech, and when it comes; `drift_ppm`: how much slower the microphone's clock goes."""
 
     echo_db: float = -12.0
     delay_ms: int = 150
     reverberation_s: float = 0.3
+    drift_ppm: float = 0.0
 
     def microphone(self, answer: np.ndarray) -> np.ndarray:
         """What a microphone hears of an answer: late, bent, with the room's sound and some noise."""
@@ -70,7 +72,8 @@ class Room:
         heard = np.convolve(np.tanh(drive * sound), walls)
         heard *= SPEECH_RMS * 10 ** (self.echo_db / 20) / active_rms(heard)
         silence = np.zeros(BEGINS + self.delay_ms * 16)
-        return noisy(np.concatenate([silence, heard, np.zeros(RATE // 2)]))
+        sound = np.concatenate([silence, heard, np.zeros(RATE // 2)])
+        return noisy(soxr.resample(sound, 1e6 + self.drift_ppm, 1e6) if self.drift_ppm else sound)
 
 
 def noisy(sound: np.ndarray) -> np.ndarray:
@@ -118,6 +121,13 @@ def test_without_the_guard_it_would_be(answer: np.ndarray, interruptions: Heard)
 
 def test_a_reverberant_room_is_no_interruption(answer: np.ndarray, interruptions: Heard) -> None:
     assert interruptions(Room(-6, 150, reverberation_s=0.6).microphone(answer), answer) == []
+
+
+@pytest.mark.parametrize("drift_ppm", [-100, 30, 100])
+def test_a_clock_that_drifts_is_followed(drift_ppm: float, answer: np.ndarray, interruptions: Heard) -> None:
+    """A microphone on a cable of its own: after a minute the echo comes up to 6 ms sooner, before where it was found."""
+    answers = np.tile(answer, 6)
+    assert interruptions(Room(-12, 150, drift_ppm=drift_ppm).microphone(answers), answers) == []
 
 
 @pytest.mark.parametrize("level_db", [0, 6])
@@ -241,6 +251,25 @@ def test_the_reference_is_played_back_to_back_and_then_anew() -> None:
     np.testing.assert_allclose(reference.window(8000, 9000), 1, atol=0.01)  # still heard, late as echoes are
     reference.append(np.ones(24_000, np.float32), position=200_000)
     assert reference.begin == 200_000, "nothing is kept of what was long ago"
+
+
+def test_what_was_learned_moves_with_the_delay() -> None:
+    rng = np.random.default_rng(3)
+    way = np.pad(rng.standard_normal(600), (100, PARTITIONS * BLOCK - 700)).astype(np.float32)
+    learned = AdaptiveFilter()
+    learned._path = np.fft.rfft(way.reshape(PARTITIONS, BLOCK), TRANSFORM).astype(np.complex64)
+    sound = np.pad(rng.standard_normal(12 * BLOCK), (TRANSFORM, 0)).astype(np.float32)
+
+    def echo(of: AdaptiveFilter, delay: int) -> np.ndarray:
+        path, spectra, heard = of._path, [np.zeros(BINS, np.complex64)] * PARTITIONS, []
+        for begin in range(TRANSFORM, len(sound) - BLOCK, BLOCK):
+            window = sound[begin - BLOCK - delay : begin + BLOCK - delay]
+            spectra = [np.fft.rfft(window).astype(np.complex64), *spectra[:-1]]
+            heard.append(np.fft.irfft((np.stack(spectra) * path).sum(0), TRANSFORM)[BLOCK:])
+        return np.concatenate(heard)
+
+    for samples in (-64, 0, 48):
+        np.testing.assert_allclose(echo(learned.moved(samples), 64 - samples), echo(learned, 64), atol=1e-3)
 
 
 def test_the_residue_lets_pass_what_no_echo_explains(words: np.ndarray) -> None:
