@@ -99,7 +99,7 @@ class Voice:
         return AudioChunk(samples, spoken)
 
 
-class Answer(ABC):
+class Answer:
     """What both kinds share: text, sound, limits and the end."""
 
     def __init__(
@@ -191,6 +191,10 @@ class Answer(ABC):
             self.cached_tokens,
         )
 
+
+class WrittenAnswer(Answer, ABC):
+    """One that has rows in the body."""
+
     @abstractmethod
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
         """Take what the body predicted for a row; called for every row of a step, then `advance` once."""
@@ -200,7 +204,7 @@ class Answer(ABC):
         """Decide what the rows are fed next."""
 
 
-class BodyAnswer(Answer):
+class BodyAnswer(WrittenAnswer):
     """The published model: audio tokens are the body's own."""
 
     def __init__(

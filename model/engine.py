@@ -8,14 +8,14 @@ chunk due. Answers join, leave and are cancelled between steps; none changes wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from model import pacing
-from model.answer import CHUNKS, Answer, Deferred
+from model.answer import CHUNKS, Answer, Deferred, WrittenAnswer
 from model.answer_maker import AnswerMaker
 from model.planned_answer import AdapterAnswer, PlannedAnswer
 from model.prepare import Prepared, prepare
@@ -224,7 +224,7 @@ class Engine:
     def _prefill(self, working: Sequence[Answer]) -> None:
         """Run the next slice of the first prompt that is waiting."""
         slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
-        waiting = next((a for a in working if a.rows and len(a.rows[0].waiting) > 1), None)
+        waiting = next((a for a in _written(working) if a.rows and len(a.rows[0].waiting) > 1), None)
         if waiting is None:
             return
         count = min(slice_, len(waiting.rows[0].waiting))
@@ -236,7 +236,7 @@ class Engine:
         """One position of every row that is past its prompt."""
         pairs = [
             (answer, row)
-            for answer in working
+            for answer in _written(working)
             if not self._rests_from_writing(answer)
             for row in answer.rows
             if len(row.waiting) == 1
@@ -250,7 +250,7 @@ class Engine:
             return False
         return pacing.speaks_before_writing(answer, answer.planner.backlog)
 
-    def _run(self, pairs: Sequence[tuple[Answer, BodyRow]], count: int, once: bool = False) -> None:
+    def _run(self, pairs: Sequence[tuple[WrittenAnswer, BodyRow]], count: int, once: bool = False) -> None:
         """`count` waiting positions of each row through the body, `once` where rows of one answer are alike in them;
         rows that have no more waiting predict.
 
@@ -276,7 +276,7 @@ class Engine:
         self._take([pairs[index] for index in done], text, audio)
 
     def _take(
-        self, pairs: Sequence[tuple[Answer, BodyRow]], text_logits: Tensor | None, audio_logits: Tensor | None
+        self, pairs: Sequence[tuple[WrittenAnswer, BodyRow]], text_logits: Tensor | None, audio_logits: Tensor | None
     ) -> None:
         """Sample what the rows predicted and move their answers on."""
         written = [index for index, (_, row) in enumerate(pairs) if row.writes]
@@ -352,6 +352,10 @@ class Engine:
                 answer.after_speech(tokens)
             except Exception as error:  # noqa: BLE001 - this answer fails, and says so; the others go on
                 self._fail(answer, error)
+
+
+def _written(answers: Sequence[Answer]) -> Iterator[WrittenAnswer]:
+    return (answer for answer in answers if isinstance(answer, WrittenAnswer))
 
 
 def as_omni_error(error: Exception) -> OmniError:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model.answer import Answer
+from model.answer import Answer, WrittenAnswer
 from model.rows import BodyRow
 from model.speech_planner import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
@@ -74,7 +74,7 @@ class PlannedAnswer(Answer):
                 self.finish()
 
 
-class AdapterAnswer(PlannedAnswer):
+class AdapterAnswer(PlannedAnswer, WrittenAnswer):
     """The embedded model: the body writes, the TTS adapter speaks after a plan of what is written."""
 
     def __init__(
@@ -145,9 +145,3 @@ class SayingAnswer(PlannedAnswer):
         assert self.planner is not None
         self.planner.feed(piece)
         self._add_text(piece)
-
-    def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
-        raise NotImplementedError("it has no rows in the body")
-
-    def advance(self) -> None:
-        raise NotImplementedError("it has no rows in the body")

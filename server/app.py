@@ -16,6 +16,7 @@ from server.generator import Generator
 from server.probes import probes_router
 from server.protocols.chat import chat_router
 from server.protocols.client_secrets import client_secrets_router
+from server.protocols.models import models_router
 from server.protocols.native import native_router
 from server.protocols.openai_errors import unknown_router
 from server.protocols.realtime import realtime_router
@@ -108,6 +109,7 @@ def create_app(
     app.include_router(chat_router(service))
     app.include_router(speech_router(service))
     app.include_router(transcriptions_router(service))
+    app.include_router(models_router(service))
     app.include_router(unknown_router())
 
     @app.websocket("/{path:path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -46,6 +47,8 @@ class Service:
         self.metrics = Metrics()
         self.keys = Keys(settings.keys)
         self.log = structlog.get_logger("server")
+        self.created = int(time.time())
+        """Seconds since 1970."""
         self.failure: BaseException | None = None
         """Why the model could not be started; the process should end then."""
         self._ready = asyncio.Event()

@@ -49,8 +49,8 @@ class AdaptiveFilter:
         other = self.copy()
         response = np.fft.irfft(self._path, TRANSFORM)[:, :BLOCK].ravel()
         kept = response[max(0, -samples) : len(response) - max(0, samples)]
-        response = np.pad(kept, (max(0, samples), max(0, -samples))).reshape(PARTITIONS, BLOCK)
-        other._path = np.fft.rfft(response, TRANSFORM).astype(np.complex64)
+        moved = np.pad(kept, (max(0, samples), max(0, -samples)))
+        other._path = np.fft.rfft(moved.reshape(PARTITIONS, BLOCK), TRANSFORM).astype(np.complex64)
         return other
 
     def cancel(self, spectra: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

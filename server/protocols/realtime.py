@@ -16,12 +16,13 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.request import Request
 from server.audio import MicrophoneDecoder
 from server.auth import Grant
 from server.conversation import Conversation
 from server.events import Reply, SessionEvent
 from server.memory import Memory, Message
-from server.options import request_of
+from server.options import SessionOptions, request_of
 from server.protocols import realtime_beta
 from server.protocols.admission import admit
 from server.protocols.connection import BadMessage, Connection, read_object, serve_connection
@@ -288,21 +289,26 @@ class RealtimeConnection(Connection):
         if parameters.conversation not in ("auto", "none", None):
             raise BadMessage("invalid_value", 'name "auto" or "none"', "response.conversation")
         context = self._memory if parameters.input is None else self._own_context(parameters.input)
-        request = request_of(context, options, time.monotonic())
-        unasked = not request.text and request.audio is None
-        if unasked and parameters.instructions:  # a small model does what it is asked, sooner than what it is told
-            own_prompt = answer_options(self._session, self.service.options()).system_prompt
-            request = replace(request, text=parameters.instructions, system_prompt=own_prompt)
-        aside = parameters.conversation == "none"
-        wanted = Wanted(session, parameters.metadata, aside)
-        if aside:
+        wanted = Wanted(session, parameters.metadata, aside=parameters.conversation == "none")
+        if wanted.aside:
+            request = self._request(parameters, context, options)
             await self.conversation.respond_aside(self._events.expect(wanted), request)
             return
         if self.conversation.session.answering:
             message = "an answer is being made; cancel it, or wait for its response.done"
             raise BadMessage("conversation_already_has_active_response", message)
-        own = request if parameters.input is not None or unasked else None
+        stands_last = parameters.input is None and _asks(context)
+        own = None if stands_last else self._request(parameters, context, options)
         await self.conversation.respond(self._events.expect(wanted), options, own)
+
+    def _request(self, parameters: ResponseParameters, context: Memory, options: SessionOptions) -> Request:
+        """What is asked. Where nothing is, the instructions are: a small model does what it is asked, sooner than what
+        it is told."""
+        request = request_of(context, options, time.monotonic())
+        if _asks(context) or not parameters.instructions:
+            return request
+        own_prompt = answer_options(self._session, self.service.options()).system_prompt
+        return replace(request, text=parameters.instructions, system_prompt=own_prompt)
 
     def _own_context(self, items: list[Any]) -> Memory:
         """What a response is to answer instead of the conversation: items, or references to those that are there."""
@@ -332,3 +338,9 @@ class RealtimeConnection(Connection):
 def _unknown(kind: object, known: Mapping[str, object]) -> str:
     shown = f"{kind[:60]!r}" if isinstance(kind, str) else "missing or no string"
     return f"the type is {shown}; it must be one of {', '.join(known)}"
+
+
+def _asks(context: Memory) -> bool:
+    """Its last message is a question, and says something."""
+    last = context.unanswered()
+    return last is not None and (last.audio is not None or bool(last.text))

@@ -125,7 +125,7 @@ def test_a_reverberant_room_is_no_interruption(answer: np.ndarray, interruptions
 
 @pytest.mark.parametrize("drift_ppm", [-100, 30, 100])
 def test_a_clock_that_drifts_is_followed(drift_ppm: float, answer: np.ndarray, interruptions: Heard) -> None:
-    """A microphone on a cable of its own: after a minute the echo comes up to 6 ms sooner, before where it was found."""
+    """A microphone on a cable of its own: in a minute the echo moves by 6 ms, to before where it was found."""
     answers = np.tile(answer, 6)
     assert interruptions(Room(-12, 150, drift_ppm=drift_ppm).microphone(answers), answers) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from openai import AsyncOpenAI, NotFoundError
 
 from model.request import AudioChunk, EngineFull, GenerationFailed
 from server.app import create_app
@@ -43,6 +45,12 @@ def asks(route: str) -> dict[str, Any]:
 @asynccontextmanager
 async def http(server: Running, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=server.base, timeout=30, **options) as client:
+        yield client
+
+
+@asynccontextmanager
+async def openai(server: Running) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(api_key="any", base_url=f"{server.base}/v1", max_retries=0) as client:
         yield client
 
 
@@ -224,6 +232,23 @@ def test_the_documentation_describes_the_routes() -> None:
         assert {"200", "400", "401", "413", "503"} <= set(described["responses"])
         (body,) = described["requestBody"]["content"].values()
         assert body["schema"]["required"]
+
+
+async def test_the_model_is_named_to_those_who_ask() -> None:
+    async with running(ScriptedGenerator()) as server, openai(server) as client:
+        (model,) = (await client.models.list()).data
+        assert await client.models.retrieve(model.id) == model
+        with pytest.raises(NotFoundError) as other:
+            await client.models.retrieve("gpt-4o")
+    assert (model.id, model.object, other.value.code) == ("smol-omni", "model", "model_not_found")
+    assert time.time() - 60 < model.created <= time.time()
+
+
+async def test_keys_guard_the_models() -> None:
+    async with running(ScriptedGenerator(), api_keys=KEY) as server, http(server) as client:
+        refused = await client.get("/v1/models")
+        good = await client.get("/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+    assert (refused.status_code, told(refused)["code"], good.status_code) == (401, "invalid_api_key", 200)
 
 
 async def test_what_is_not_there_is_told_alike() -> None:

@@ -8,29 +8,22 @@ import io
 import itertools
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
 import soundfile
-from openai import AsyncOpenAI, BadRequestError, InternalServerError
+from openai import BadRequestError, InternalServerError
 
 from model.request import AudioChunk, Done, EngineFull, Heard, TextDelta
 from model.vocabulary import Task
 from server.pauses import cut
 from server.sound_encoders import SOUND_FORMATS
 from server.turns import SAMPLE_RATE
-from tests.server.harness import Running, running
+from tests.server.harness import running
 from tests.server.scripted import ANSWER, HEARD, ScriptedGenerator, tone
-from tests.server.test_http import http, told, wav
-
-
-@asynccontextmanager
-async def openai(server: Running) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(api_key="any", base_url=f"{server.base}/v1", max_retries=0) as client:
-        yield client
+from tests.server.test_http import http, openai, told, wav
 
 
 def pcm_of(chunks: list[AudioChunk]) -> bytes:

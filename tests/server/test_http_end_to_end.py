@@ -15,7 +15,8 @@ from openai import AsyncOpenAI
 
 from model.async_engine import AsyncEngine
 from tests.server.harness import Running, running
-from tests.server.test_http_audio import as_the_gradio_demo, openai
+from tests.server.test_http import openai
+from tests.server.test_http_audio import as_the_gradio_demo
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
