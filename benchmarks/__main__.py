@@ -16,6 +16,7 @@ from benchmarks import (
     interruptions,
     latency,
     load,
+    page,
     published,
     sessions,
     startup,
@@ -48,6 +49,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--at-once", type=_positive, default=4, help="interruptions: conversations at a time (4)")
     parser.add_argument("--sentences", type=_positive, default=200, help="turns: whole and as beginnings (200)")
+    parser.add_argument("--visits", type=_positive, default=10, help="page: how often to open it anew (10)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
@@ -66,6 +68,7 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "agreement": lambda a: agreement.run(a.questions),
     "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
     "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
+    "page": lambda a: page.run(a.visits, tuple(a.flags)),
     "published": lambda a: published.run(a.steps),
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
     "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
@@ -73,8 +76,8 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "turns": lambda a: turns.run(a.sentences, tuple(a.flags)),
     "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "growth", "interruptions", "turns")
-"""Not among `all`: the first needs more than `make bench` installs, the others take long."""
+_APART = ("cascade", "growth", "interruptions", "page", "turns")
+"""Not among `all`: `cascade` needs more than `make bench` installs, `page` a browser, the others take long."""
 
 
 def main(argv: list[str] | None = None) -> int:

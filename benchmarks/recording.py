@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import base64
 import io
-import shutil
 import sys
 import tempfile
 import wave
@@ -23,6 +22,7 @@ import numpy as np
 from PIL import Image
 from playwright.async_api import CDPSession, Page, async_playwright
 
+from benchmarks.browser import FLAGS, NoBrowserError, chromium
 from benchmarks.questions import MICROPHONE_RATE, spoken
 from benchmarks.server_process import server
 
@@ -34,7 +34,6 @@ TALK = (
 """When it is asked, seconds since the microphone opened, and what."""
 LARGEST_BYTES = 3_000_000
 _QUALITIES = (80, 65, 50, 40, 30)
-_FLAGS = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 class RecordingError(RuntimeError):
@@ -76,12 +75,9 @@ def write_microphone(path: Path, seconds: float) -> None:
 
 async def record(url: str, microphone: Path, look: Look) -> tuple[list[Frame], str]:
     """Talk to the page → what was seen, and the words that stand on it at the end."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise RecordingError("no Chromium found; install one: apt-get install chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=chromium, args=[*_FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
+            executable_path=chromium(), args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
         )
         context = await browser.new_context(
             viewport={"width": look.width, "height": look.height},
@@ -147,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             frames, words = asyncio.run(record(f"http://localhost:{running.port}/", microphone, look))
             write(frames, look, given.out)
-        except RecordingError as error:
+        except (RecordingError, NoBrowserError) as error:
             print(f"python -m benchmarks.recording: {error}", file=sys.stderr)
             return 1
     print(f"{given.out}: {given.out.stat().st_size:,} bytes, {len(frames)} frames\n{words}")
