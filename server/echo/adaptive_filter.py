@@ -53,11 +53,12 @@ class AdaptiveFilter:
         other._path = np.fft.rfft(moved.reshape(PARTITIONS, BLOCK), TRANSFORM).astype(np.complex64)
         return other
 
-    def cancel(self, spectra: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cancel(self, spectra: np.ndarray, block: np.ndarray, learn: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """(4, 513) spectra of what was sent, newest first, and the microphone's block (512,) → (rest, echo) of it."""
         echo = np.fft.irfft((spectra * self._path).sum(0), TRANSFORM)[BLOCK:].astype(np.float32)
         rest = block - echo
-        self._learn(spectra, rest)
+        if learn:
+            self._learn(spectra, rest)
         return rest, echo
 
     def _learn(self, spectra: np.ndarray, rest: np.ndarray) -> None:

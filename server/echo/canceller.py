@@ -24,10 +24,17 @@ _LOOK_EVERY = 4
 """Blocks from one search for the delay to the next."""
 _MOVED_SAMPLES = 16
 """A delay that differs by more is another one: a jitter buffer ran dry, another answer began."""
+_DRIFTED_SAMPLES = 64
+"""A delay that differs by no more may be the same one, seen by clocks that drift."""
 _BETTER = 0.8
 """Another delay must leave so much less of the last half second."""
-_OWN_AT_FIRST, _OWN = 0.1, 0.02
-"""With so little of the power unexplained, a window holds the answer and nobody else."""
+_OWN_UNLEARNED, _OWN_AT_FIRST, _OWN = 0.7, 0.1, 0.02
+"""With so little of the power unexplained, a window holds the answer and nobody else: until most of an answer's
+echo was predicted, then in its first second, then."""
+_LEARNED = 0.16
+"""The way is learned once so little of the power of 0.3 s was left: 8 dB."""
+_POWER_KEPT = 0.9
+"""Of the sums of power, from block to block."""
 _INAUDIBLE = BLOCK * (10 ** (-60 / 20)) ** 2
 """Power of a block at -60 dB of full scale: no voice, no echo of one, and nothing to learn from. Headphones, mostly."""
 _AT_FIRST_BLOCKS = 32
@@ -60,11 +67,14 @@ class EchoCanceller:
         self._certain = False
         """The delay was found since this answer began."""
         self._spectra: deque[np.ndarray] = deque(maxlen=PARTITIONS)
+        self._learned = False
+        """Most of this answer's echo was predicted for a moment. Until then it is easily taken for somebody."""
+        self._heard = self._left = 0.0
 
     def played(self, samples: np.ndarray) -> None:
         """(n,) float32, 24 kHz: sent now, to be played behind what was sent before."""
         if self._reference.end < self._position:  # another answer, or its maker was late: perhaps another delay
-            self._certain, self._blocks = False, 0
+            self._doubt()
             self._search.begin_anew()
         self._reference.append(samples, self._position)
 
@@ -126,11 +136,17 @@ class EchoCanceller:
         return cleaned
 
     def _begin(self) -> None:
-        self._active, self._certain, self._own = True, False, False
-        self._blocks = 0
+        self._active, self._own = True, False
+        self._doubt()
         self._search.forget()
         self._microphone.clear()
         self._spectra.clear()
+
+    def _doubt(self) -> None:
+        """What was found in the last answer may not hold for this one."""
+        self._certain = self._learned = False
+        self._blocks = 0
+        self._heard = self._left = 0.0
 
     def _look(self) -> None:
         found = self._search.find()
@@ -146,14 +162,14 @@ class EchoCanceller:
         another one, or the same one out of its place: clocks that drift move it by a sample a second."""
         before = self._delay
         choices = [(delay, self._filter.copy())]
-        if before is not None and abs(delay - before) < BLOCK:
+        if before is not None and abs(delay - before) <= _DRIFTED_SAMPLES:
             choices.append((delay, self._filter.moved(before - delay)))
         now = (before, self._filter, self._spectra)
         best, least = now, _BETTER * sum(power for _, power in self._microphone) if self._certain else math.inf
         for self._delay, self._filter in choices:
             self._spectra = deque(maxlen=PARTITIONS)
             left = self._again()
-            if left <= least:
+            if left < least:
                 best, least = (self._delay, self._filter, self._spectra), left
         self._delay, self._filter, self._spectra = best
 
@@ -161,23 +177,29 @@ class EchoCanceller:
         """What is left of the power of the last half second."""
         left = 0.0
         for number, (block, _) in enumerate(self._microphone):
-            rest, _ = self._filtered(self._position - (len(self._microphone) - number) * BLOCK, block)
+            rest, _ = self._filtered(self._position - (len(self._microphone) - number) * BLOCK, block, learn=True)
             left += float(rest @ rest)
         return left
 
     def _cancel(self, position: int, block: np.ndarray) -> np.ndarray:
-        rest, echo = self._filtered(position, block)
+        rest, echo = self._filtered(position, block, learn=self._certain)
         cleaned, unexplained = self._residue.suppress(rest, echo)
-        self._own = unexplained < (_OWN_AT_FIRST if self._blocks < _AT_FIRST_BLOCKS else _OWN)
-        self._microphone.append((block, float(rest @ rest)))
+        power, left = float(block @ block), float(rest @ rest)
+        self._heard, self._left = _POWER_KEPT * self._heard + power, _POWER_KEPT * self._left + left
+        self._learned = self._learned or self._left < _LEARNED * self._heard
+        if not self._learned:
+            self._own = unexplained < _OWN_UNLEARNED
+        else:
+            self._own = unexplained < (_OWN_AT_FIRST if self._blocks < _AT_FIRST_BLOCKS else _OWN)
+        self._microphone.append((block, left))
         return cleaned
 
-    def _filtered(self, position: int, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _filtered(self, position: int, block: np.ndarray, learn: bool) -> tuple[np.ndarray, np.ndarray]:
         """(what is left of a block, the echo that was found), (512,) each; never louder than the block."""
         while len(self._spectra) < PARTITIONS - 1:
             self._spectra.appendleft(self._spectrum(position - (PARTITIONS - 1 - len(self._spectra)) * BLOCK))
         self._spectra.appendleft(self._spectrum(position))
-        rest, echo = self._filter.cancel(np.stack(self._spectra), block)
+        rest, echo = self._filter.cancel(np.stack(self._spectra), block, learn)
         return (rest if rest @ rest <= block @ block else block), echo
 
     def _spectrum(self, position: int) -> np.ndarray:
