@@ -17,6 +17,8 @@ _WORDS = frozenset(
         "uh",
         "huh",
         "uhhuh",
+        "uhuh",
+        "mama",  # what Whisper hears in a hummed "mm-hm"
         "ah",
         "aha",
         "oh",

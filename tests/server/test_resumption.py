@@ -293,7 +293,9 @@ def test_what_was_played_is_not_kept_for_long() -> None:
     assert len(kept) <= 4 * 24_000
 
 
-@pytest.mark.parametrize("text", ["Mm-hm.", "Mm-hmm", "Uh-huh.", "Yeah.", "Okay, okay.", "Right, I see.", "Oh, okay!"])
+@pytest.mark.parametrize(
+    "text", ["Mm-hm.", "Mm-hmm", "Uh-huh.", "Uhuh.", "Mama.", "Yeah.", "Okay, okay.", "Right, I see.", "Oh, okay!"]
+)
 def test_backchannels(text: str) -> None:
     assert is_backchannel(text)
 
