@@ -36,6 +36,7 @@ def models_router(service: Service) -> APIRouter:
 
     @router.get("/v1/models", summary="Which model answers", responses=error_responses(e401="no good API key"))
     async def models() -> ModelList:
+        """A list of one: the model that this server was started with."""
         return ModelList(data=[model])
 
     @router.get(
@@ -44,6 +45,7 @@ def models_router(service: Service) -> APIRouter:
         responses=error_responses(e401="no good API key", e404="another model"),
     )
     async def about(name: str) -> Model:
+        """The same model by its name; any other name is not found."""
         if name != model.id:
             raise ApiError(404, "model_not_found", f"there is no model {name!r} here, only {model.id!r}", "model")
         return model
