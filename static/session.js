@@ -249,7 +249,7 @@ export class Session extends EventTarget {
 
   #firstSound(turn) {
     if (this.thinkingSince !== null) {
-      const delayMs = performance.now() - this.thinkingSince + this.sound.heldMs;
+      const delayMs = performance.now() - this.thinkingSince + 1000 * this.sound.speaker.heldS;
       this.conversation.answerDelay(turn, delayMs, this.silenceMs);
       this.thinkingSince = null;
     }

@@ -24,11 +24,6 @@ export class Sound {
     this.loading = null; // the playback worklet's promise
   }
 
-  /** Milliseconds that the device holds back before it sounds. */
-  get heldMs() {
-    return 1000 * (this.context?.outputLatency || 0);
-  }
-
   /** Get ready to play and to listen; call from a click. @throws {SoundError} */
   async open() {
     // Worklets, too, are for secure pages only.

@@ -1,6 +1,8 @@
 /** Plays answers that come as 24 kHz PCM16, and says how far they have really been heard. */
 
 export const ANSWER_RATE = 24000;
+// Firefox on Linux may lock up for good when it is asked for its latency as it calls for sound.
+const LATENCY_LOCKS = /Linux.*Firefox/.test(navigator.userAgent);
 
 export class Speaker {
   /**
@@ -23,6 +25,11 @@ export class Speaker {
     this.node = new AudioWorkletNode(this.context, 'playback', { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.#report(data);
     this.node.connect(this.analyser).connect(this.volume);
+  }
+
+  /** Seconds that the device holds back before it sounds; 0 where that is not known. */
+  get heldS() {
+    return (!LATENCY_LOCKS && this.context.outputLatency) || 0;
   }
 
   /** @param {number} answer its id; what was left of the last one fades out @param {number} atMs where it goes on */
@@ -51,7 +58,7 @@ export class Speaker {
   }
 
   #report(report) {
-    const held = report.type === 'finished' ? 0 : Math.round((this.context.outputLatency || 0) * ANSWER_RATE);
+    const held = report.type === 'finished' ? 0 : Math.round(this.heldS * ANSWER_RATE);
     this.handlers.onReport({ ...report, heard: Math.max(0, report.position - held) });
   }
 }

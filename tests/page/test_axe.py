@@ -42,6 +42,7 @@ def test_nothing_is_found_in_any_state(
 ) -> None:
     if launch.engine == "firefox" and width == 1440:
         pytest.skip("a minute in each engine, and the rules read the same document: Firefox is asked once")
+    server.wait_ready()  # it answers to itself first, and that should take no long thought
     generator.think_s = 3.0
     microphone = write_microphone((3.0, voice(QUESTION, seed=0)), (5.0, voice(QUESTION, seed=1)))
     browser = launch(microphone, dark=scheme == "dark")
