@@ -51,7 +51,7 @@ FILE_AS_MICROPHONE = """{
   const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
   let begun = null;
   if (ask) navigator.mediaDevices.getUserMedia = async (wanted) => {
-    const device = await ask(wanted);
+    await ask(wanted);
     if (!begun) {
       const context = new AudioContext();
       const buffer = await context.decodeAudioData(bytes.buffer.slice(0));
@@ -61,12 +61,15 @@ FILE_AS_MICROPHONE = """{
     }
     const microphone = new MediaStreamAudioDestinationNode(begun.context);
     begun.source.connect(microphone);
-    const [track] = microphone.stream.getAudioTracks();
-    device.getAudioTracks()[0].addEventListener('ended', () => track.dispatchEvent(new Event('ended')));
     return microphone.stream;
   };
 }"""
 """Firefox's fake microphone is a tone; this puts a WAV in its place. It begins when it is first asked for."""
+
+NO_MICROPHONE = """if (isSecureContext) navigator.mediaDevices.getUserMedia = async () => {
+  throw new DOMException('', 'NotFoundError');
+};"""
+"""What a loudspeaker plays can be recorded with PulseAudio, so Firefox always finds a microphone there."""
 
 
 class DeafLoudspeaker:
@@ -103,6 +106,8 @@ class Browser:
     running: PlaywrightBrowser
     context: dict[str, Any] = field(default_factory=dict)
     init_script: str = ""
+    downloads: Path | None = None
+    """Where it puts files by itself; None: Playwright is told of them."""
 
     def new_context(self, **options: Any) -> BrowserContext:
         context = self.running.new_context(**{"viewport": {"width": 1280, "height": 800}, **self.context, **options})
@@ -112,6 +117,24 @@ class Browser:
 
     def new_page(self) -> Page:
         return self.new_context().new_page()
+
+    def download(self, page: Page, selector: str, folder: Path) -> Path:
+        """The file that a click on this saves, in the folder, with the name that the page gave it."""
+        if self.downloads is None:
+            with page.expect_download() as download:
+                page.click(selector)
+            saved = folder / download.value.suggested_filename
+            download.value.save_as(saved)
+            return saved
+        before = set(self.downloads.iterdir())
+        page.click(selector)
+        deadline = time.monotonic() + 15
+        while True:
+            found = set(self.downloads.iterdir()) - before
+            if len(found) == 1 and not (one := found.pop()).name.endswith(".part") and one.stat().st_size:
+                return one.rename(folder / one.name)
+            assert time.monotonic() < deadline, f"{selector} saved nothing"
+            page.wait_for_timeout(50)
 
     def close(self) -> None:
         self.running.close()
@@ -166,6 +189,8 @@ class Launcher:
         command = shlex.join([sys.executable, "-m", "tests.page.firefox_bridge", self._command])
         bridge.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))}\nexec {command} "$@"\n')
         bridge.chmod(0o755)
+        downloads = self._scratch / "downloads"
+        downloads.mkdir(exist_ok=True)
         preferences = {
             **FIREFOX_PREFERENCES,
             "media.navigator.streams.fake": microphone is not None,
@@ -178,9 +203,10 @@ class Launcher:
             executable_path=bridge,
             firefox_user_prefs=preferences,
             env=self._loudspeaker.environment,
+            downloads_path=downloads,
             timeout=90_000,
         )
-        script = ""
+        script = NO_MICROPHONE
         if microphone:
             script = FILE_AS_MICROPHONE % base64.b64encode(microphone.read_bytes()).decode()
-        return Browser("firefox", running, {}, script)
+        return Browser("firefox", running, {}, script, downloads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +28,13 @@ def choose(page: Page, range_id: str, value: int) -> None:
 def test_choices_are_kept_and_reach_the_server(
     silent_browser: Browser, server: LiveServer, generator: ScriptedGenerator, visit: Visit
 ) -> None:
-    page = visit.open(silent_browser, server.url)
-    sent: list[str] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(str(data))))
+    keep = """window.sent = [];
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+      window.sent.push(data);
+      return send.call(this, data);
+    };"""
+    page = visit.open(silent_browser, server.url, init_script=keep)
     page.click("#open-settings")
     page.select_option("#eagerness", "off")
     choose(page, "silence", 900)
@@ -47,7 +52,7 @@ def test_choices_are_kept_and_reach_the_server(
     ask(page, "Who are you?")
     wait_state(page, "speaking")
     assert generator.requests[-1].system_prompt == "You are a pirate."
-    assert '"end_silence_ms":900' in sent[0]
+    assert '"end_silence_ms":900' in page.evaluate("sent[0]")
 
     page.click("#open-settings")  # and in the middle of a conversation, from the next turn on
     page.select_option("#persona", "brief")
@@ -129,16 +134,14 @@ def test_the_conversation_can_be_saved_as_text_and_sound(
     wait_loud(page)
     page.wait_for_selector("body[data-playback=finished]")
     page.click("#open-save")
-    with page.expect_download() as text:
-        page.click("#save-text")
-    with page.expect_download() as sound:
-        page.click("#save-sound")
-    text.value.save_as(tmp_path / "talk.txt")
-    sound.value.save_as(tmp_path / "talk.wav")
-    _, you, assistant = (tmp_path / "talk.txt").read_text().strip().split("\n\n")
+    text = browser.download(page, "#save-text", tmp_path)
+    sound = browser.download(page, "#save-sound", tmp_path)
+    assert re.fullmatch(r"mini-omni-\d{8}-\d{4}\.txt", text.name)
+    assert sound.suffix == ".wav"
+    _, you, assistant = text.read_text().strip().split("\n\n")
     assert (you, assistant) == (f"You: {QUESTION}", f"Mini-Omni: {SHORT_ANSWER}")
 
-    samples, rate = soundfile.read(tmp_path / "talk.wav")
+    samples, rate = soundfile.read(sound)
     assert rate == 24_000
     answer = brief.sound
     gap = int(0.35 * rate)
