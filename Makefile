@@ -1,6 +1,5 @@
 # make serve            talk to it: sets up by itself the first time, then opens http://127.0.0.1:8000
 # make test             lint, types, import rules and every test
-# make firefox          the page's tests in Firefox
 # make docs             the documentation's site, into site/
 # make bench            the figures of the README, measured on this machine
 #
@@ -24,7 +23,7 @@ RUNTIME = $(VENV)/.runtime
 DEV = $(VENV)/.dev
 CLIENTS = .venv-clients
 .DEFAULT_GOAL = help
-.PHONY: help setup serve clients firefox test lint docs format bench clean
+.PHONY: help setup serve clients test lint docs format bench clean
 .SUFFIXES:
 
 help:
@@ -51,9 +50,6 @@ format: $(DEV)
 	$(BIN)/ruff format .
 
 clients: $(CLIENTS)/.installed node_modules/.package-lock.json
-
-firefox: $(DEV)
-	OMNI_PAGE_ENGINES=firefox $(BIN)/python -m pytest $(if $(ARGS),$(ARGS),tests/page)
 
 test: lint docs clients
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)

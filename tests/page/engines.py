@@ -20,9 +20,8 @@ import pytest
 from playwright.sync_api import Browser as PlaywrightBrowser
 from playwright.sync_api import BrowserContext, Page, Playwright
 
-ENGINES = tuple(os.environ.get("OMNI_PAGE_ENGINES", "chromium").split(","))
-"""Which ones run the tests. Firefox is asked for by name (`make firefox`): driven over WebDriver BiDi, an experiment of
-Playwright's, a call to it now and then never returns, and no run of all tests may wait for that."""
+ENGINES = ("chromium", "firefox")
+"""Each runs every test. Firefox is driven over WebDriver BiDi."""
 COMMANDS = {
     "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
     "firefox": ("firefox-esr", "firefox"),

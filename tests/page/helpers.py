@@ -7,6 +7,23 @@ import time
 from playwright.sync_api import Page
 
 POLL_MS = 25
+KEEP_STATES = """window.states = [];
+addEventListener('DOMContentLoaded', () => {
+  const { dataset } = document.body;
+  const keep = () => dataset.state !== states.at(-1) && states.push(dataset.state);
+  new MutationObserver(keep).observe(document.body, { attributeFilter: ['data-state'] });
+});"""
+"""Run by every page, for `wait_states`."""
+WIRE = """{
+  const Real = WebSocket;
+  window.sent = [];
+  window.WebSocket = class extends Real {
+    constructor(...given) { super(...given); window.socket = this; }
+    send(data) { if (typeof data === 'string') window.sent.push(JSON.parse(data)); super.send(data); }
+  };
+  window.receive = (data) => window.socket.onmessage({ data });
+}"""
+"""Keeps what the page sends, and lets a test put words in the server's mouth."""
 
 
 def until(page: Page, expression: str, timeout_s: float = 15) -> None:
@@ -21,6 +38,11 @@ def wait_state(page: Page, *states: str, timeout_s: float = 15) -> None:
     """Until the page says that it is in one of these states."""
     selector = ", ".join(f"body[data-state={state}]" for state in states)
     page.wait_for_selector(selector, timeout=timeout_s * 1000)
+
+
+def wait_states(page: Page, *states: str) -> None:
+    """Until the page has been in these states, one after the other, however briefly."""
+    until(page, f"states.join(' ').includes('{' '.join(states)}')")
 
 
 def ask(page: Page, question: str) -> None:
@@ -52,3 +74,8 @@ def wait_silent(page: Page) -> None:
 def turn_text(page: Page, turn: int, side: str) -> str:
     """The caption of a turn (1 is the first): side 'you' or 'assistant'."""
     return page.locator(f".turn:nth-of-type({turn}) .{side} .text").inner_text().strip()
+
+
+def sent(page: Page, kind: str) -> list[dict[str, object]]:
+    """The messages of this kind that the page has sent; it was opened with `WIRE`."""
+    return list(page.evaluate("kind => window.sent.filter(({ type }) => type === kind)", kind))

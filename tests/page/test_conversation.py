@@ -12,7 +12,17 @@ from hibari import Hibari
 
 from tests.page.conftest import ANSWER, INTERJECTION, QUESTION, SHORT_ANSWER, Visit
 from tests.page.engines import Browser, Launcher
-from tests.page.helpers import ask, played_samples, try_now, turn_text, until, wait_loud, wait_silent, wait_state
+from tests.page.helpers import (
+    ask,
+    played_samples,
+    try_now,
+    turn_text,
+    until,
+    wait_loud,
+    wait_silent,
+    wait_state,
+    wait_states,
+)
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -45,8 +55,7 @@ def test_a_spoken_question_is_answered_and_talked_over(
     assert turn_text(page, 1, "assistant").startswith("My name is Mini-Omni")
     assert page.locator(".coming").count() > 0, "what is still to be said is not there to read yet"
 
-    wait_state(page, "hearing")  # talked over
-    wait_silent(page)
+    wait_states(page, "speaking", "hearing")  # talked over
     wait_state(page, "speaking")
     page.wait_for_selector(".turn:nth-of-type(1).interrupted")
     assert turn_text(page, 1, "assistant") == ANSWER

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from tests.page.conftest import QUESTION, SHORT_ANSWER, Visit
 from tests.page.engines import Browser, Launcher
-from tests.page.helpers import ask, until, wait_loud, wait_state
+from tests.page.helpers import WIRE, ask, sent, until, wait_loud, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -28,13 +28,7 @@ def choose(page: Page, range_id: str, value: int) -> None:
 def test_choices_are_kept_and_reach_the_server(
     silent_browser: Browser, server: LiveServer, generator: ScriptedGenerator, visit: Visit
 ) -> None:
-    keep = """window.sent = [];
-    const send = WebSocket.prototype.send;
-    WebSocket.prototype.send = function (data) {
-      window.sent.push(data);
-      return send.call(this, data);
-    };"""
-    page = visit.open(silent_browser, server.url, init_script=keep)
+    page = visit.open(silent_browser, server.url, init_script=WIRE)
     page.click("#open-settings")
     page.select_option("#eagerness", "off")
     choose(page, "silence", 900)
@@ -52,7 +46,7 @@ def test_choices_are_kept_and_reach_the_server(
     ask(page, "Who are you?")
     wait_state(page, "speaking")
     assert generator.requests[-1].system_prompt == "You are a pirate."
-    assert '"end_silence_ms":900' in page.evaluate("sent[0]")
+    assert sent(page, "start")[0]["end_silence_ms"] == 900
 
     page.click("#open-settings")  # and in the middle of a conversation, from the next turn on
     page.select_option("#persona", "brief")

@@ -13,24 +13,9 @@ from playwright.sync_api import Page
 
 from tests.page.conftest import ANSWER, QUESTION, Visit
 from tests.page.engines import Browser, Launcher
-from tests.page.helpers import ask, played_samples, turn_text, until, wait_loud, wait_silent, wait_state
+from tests.page.helpers import WIRE, ask, played_samples, sent, turn_text, until, wait_loud, wait_silent, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
-
-WIRE = """{
-  const Real = WebSocket;
-  window.sent = [];
-  window.WebSocket = class extends Real {
-    constructor(...given) { super(...given); window.socket = this; }
-    send(data) { if (typeof data === 'string') window.sent.push(JSON.parse(data)); super.send(data); }
-  };
-  window.receive = (data) => window.socket.onmessage({ data });
-}"""
-"""Keeps what the page sends, and lets a test put words in the server's mouth."""
-
-
-def sent(page: Page, kind: str) -> list[dict[str, object]]:
-    return list(page.evaluate("kind => window.sent.filter(({ type }) => type === kind)", kind))
 
 
 def receive(page: Page, message: dict[str, object]) -> None:
