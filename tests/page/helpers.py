@@ -41,8 +41,8 @@ def wait_state(page: Page, *states: str, timeout_s: float = 15) -> None:
 
 
 def wait_states(page: Page, *states: str) -> None:
-    """Until the page has been in these states, one after the other, however briefly."""
-    until(page, f"states.join(' ').includes('{' '.join(states)}')")
+    """Until the page has been in these states, one after the other, however briefly; others may lie between them."""
+    until(page, f"/{'.* '.join(states)}/.test(states.join(' '))")
 
 
 def ask(page: Page, question: str) -> None:
