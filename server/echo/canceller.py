@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,7 +59,6 @@ class EchoCanceller:
         self._position = 0
         self._reference = Reference()
         self._rest = np.zeros(0, np.float32)
-        self._search, self._filter, self._residue = DelaySearch(), AdaptiveFilter(), Residue()
         self._microphone: deque[tuple[np.ndarray, float]] = deque(maxlen=_HELD_BLOCKS)
         self._active = False
         self._blocks = 0
@@ -70,6 +70,20 @@ class EchoCanceller:
         self._learned = False
         """Most of this answer's echo was predicted for a moment. Until then it is easily taken for somebody."""
         self._heard = self._left = 0.0
+
+    # 0.2 MB, made when the first answer is played: most conversations that are open are silent
+
+    @cached_property
+    def _search(self) -> DelaySearch:
+        return DelaySearch()
+
+    @cached_property
+    def _filter(self) -> AdaptiveFilter:
+        return AdaptiveFilter()
+
+    @cached_property
+    def _residue(self) -> Residue:
+        return Residue()
 
     def played(self, samples: np.ndarray) -> None:
         """(n,) float32, 24 kHz: sent now, to be played behind what was sent before."""

@@ -20,7 +20,7 @@ class Reference:
         self._sound = AudioBuffer()
         self._offset = 0
         """The microphone's position of the buffer's first sample."""
-        self._resampler = _resampler()
+        self._resampler: soxr.ResampleStream | None = None
 
     @property
     def end(self) -> int:
@@ -30,18 +30,21 @@ class Reference:
     def append(self, samples: np.ndarray, position: int) -> None:
         """(n,) float32 at 24 kHz, sent when the microphone was at `position`."""
         if self.end < position:
-            self._resampler = _resampler()
+            self._resampler = None
             if position - self.end < _SHORT_GAP:  # what was played before is still heard
                 self._sound.append(np.zeros(position - self.end, np.float32))
             else:
                 self._sound, self._offset = AudioBuffer(), position
+        self._resampler = self._resampler or soxr.ResampleStream(
+            ANSWER_SAMPLE_RATE, SAMPLE_RATE, 1, "float32", quality="LQ"
+        )
         self._sound.append(self._resampler.resample_chunk(samples))
 
     def cut(self, position: int) -> None:
         """What would be played from here on is not."""
         kept = self._sound.slice(0, position - self._offset)
         self._offset = min(position, self.end) - len(kept)
-        self._sound, self._resampler = AudioBuffer(), _resampler()
+        self._sound, self._resampler = AudioBuffer(), None
         self._sound.append(kept)
 
     def window(self, begin: int, end: int) -> np.ndarray:
@@ -60,7 +63,3 @@ class Reference:
     def drop_before(self, position: int) -> None:
         """Forget what is older."""
         self._sound.drop_before(position - self._offset)
-
-
-def _resampler() -> soxr.ResampleStream:
-    return soxr.ResampleStream(ANSWER_SAMPLE_RATE, SAMPLE_RATE, 1, "float32", quality="LQ")
