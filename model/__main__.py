@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=1.0,
         metavar="N",
-        help="of --say: 0.5 takes twice the time; 0.5 to 1.25 (default: 1)",
+        help="how fast it speaks: 0.5 takes twice the time; 0.5 to 1.25 (default: 1)",
     )
     answered.add_argument(
         "--out", type=Path, metavar="ANSWER.WAV", help="where its sound is written, 24 kHz mono (default: nowhere)"

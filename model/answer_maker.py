@@ -66,7 +66,7 @@ class AnswerMaker:
             answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)
         else:
             assert omni.chat is not None
-            planner = omni.adapter.planner() if speaks else None
+            planner = omni.adapter.planner(request.speed) if speaks else None
             answer = AdapterAnswer(
                 omni.chat.end,
                 omni.network.embed,

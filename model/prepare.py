@@ -41,8 +41,12 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
 
     Raises `InvalidRequest` for what cannot be answered as it is.
     """
+    if not SLOWEST <= request.speed <= FASTEST:
+        raise InvalidRequest(f"speed {request.speed:g} is out of reach; use {SLOWEST:g} to {FASTEST:g}")
     if request.say is not None:
         return _prepare_to_say(omni, request, request.say)
+    if request.speed != 1 and omni.adapter is None:
+        raise InvalidRequest("this model speaks at its own speed; leave it at 1, or use the embedded model")
     watch = Stopwatch()
     task = request.task or (Task.A1A2 if request.audio is not None else Task.T1A2)
     if task.hears and request.audio is None:
@@ -83,8 +87,6 @@ def _prepare_to_say(omni: MiniOmni, request: Request, text: str) -> Prepared:
         raise InvalidRequest("this model can say only its own answers, not a given text; use the embedded model")
     if omni.mouth is None:
         raise InvalidRequest("this model was opened without a mouth (SNAC); it cannot say anything")
-    if not SLOWEST <= request.speed <= FASTEST:
-        raise InvalidRequest(f"speed {request.speed:g} is out of reach; use {SLOWEST:g} to {FASTEST:g}")
     if not has_words(text):
         raise InvalidRequest("there is no word in the text that could be said; give letters or numbers")
     return Prepared(request, Task.T1A2)

@@ -63,7 +63,7 @@ class Request:
     """Not a question: the model says exactly this text, of any length. Of the request, nothing else counts but
     `audio_sampling`, `speed` and `max_seconds`."""
     speed: float = 1.0
-    """How fast `say` is said, `SLOWEST` to `FASTEST`: at 0.5 it takes twice the time."""
+    """How fast it speaks, `SLOWEST` to `FASTEST`: at 0.5 it takes twice the time. The published model knows only 1."""
     task: Task | None = None
     """A1A2 for audio and T1A2 for text, unless said otherwise."""
     system_prompt: str | None = None

@@ -27,6 +27,8 @@ class SessionOptions:
     max_tokens: int = 160
     max_seconds: float = 40.0
     max_sentences: int | None = 3
+    speed: float = 1.0
+    """How fast answers are spoken, `SLOWEST` to `FASTEST`."""
     speak: bool = True
     """Answers are spoken; otherwise they are text alone."""
     find_turns: bool = True
@@ -54,6 +56,7 @@ def make_request(
     return Request(
         audio=audio,
         text=text,
+        speed=options.speed,
         task=task,
         system_prompt=prompt,
         history=history,

@@ -117,6 +117,7 @@ class NativeConnection(Connection):
             resume=options.resume if start.resume is None else start.resume,
             idle_prompt_ms=options.idle_prompt_ms if start.idle_prompt_ms is None else start.idle_prompt_ms,
             system_prompt=start.system_prompt or options.system_prompt,
+            speed=start.speed,
             sampling=SamplingParams(
                 temperature=start.temperature,
                 top_p=start.top_p,

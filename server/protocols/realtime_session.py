@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from model.eagerness import Eagerness
+from model.request import FASTEST, SLOWEST
 from server.audio import Encoding
 from server.options import SessionOptions
 from server.protocols.connection import BadMessage
@@ -121,7 +122,7 @@ class AudioOutput(_Part):
 
     format: AudioFormat = AudioFormat()
     voice: str = Field(default="omni", min_length=1, max_length=64)
-    speed: float = Field(default=1.0, ge=1, le=1)
+    speed: float = Field(default=1.0, ge=SLOWEST, le=FASTEST)
 
 
 class Audio(_Part):
@@ -231,6 +232,7 @@ def answer_options(session: RealtimeSession, options: SessionOptions) -> Session
         system_prompt=session.instructions or options.system_prompt,
         sampling=replace(options.sampling, temperature=session.temperature),
         max_tokens=options.max_tokens if isinstance(tokens, str) else min(tokens, options.max_tokens),
+        speed=session.audio.output.speed,
         speak=session.output_modalities == ["audio"],
     )
 

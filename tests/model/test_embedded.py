@@ -143,6 +143,16 @@ def test_a_spoken_answer_to_a_spoken_question(quick: MiniOmni) -> None:
     assert progress == sorted(progress)
 
 
+def test_an_answer_is_as_slow_as_wished_and_the_same(quick: MiniOmni) -> None:
+    natural, slow = (
+        list(quick.generate(Request(text="What is your name?", max_tokens=24, speed=speed)))[-1] for speed in (1, 0.7)
+    )
+    assert isinstance(natural, Done)
+    assert isinstance(slow, Done)
+    assert slow.text == natural.text
+    assert slow.audio_seconds == pytest.approx(natural.audio_seconds / 0.7, rel=0.05)
+
+
 def test_silence_is_not_answered(quick: MiniOmni) -> None:
     events = list(quick.generate(Request(audio=np.zeros(16_000, np.float32))))
     assert isinstance(events[-1], Done)

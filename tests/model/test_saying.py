@@ -107,9 +107,10 @@ def test_what_cannot_be_said_is_refused(embedded: MiniOmni, request_: Request, m
         Engine(embedded, max_slots=1).prepare(request_)
 
 
-def test_the_published_model_says_only_its_own_answers(public: MiniOmni) -> None:
+@pytest.mark.parametrize("request_", [Request(say="Hello."), Request(text="Hello.", speed=0.8)], ids=["say", "speed"])
+def test_the_published_model_says_its_own_answers_at_its_own_speed(public: MiniOmni, request_: Request) -> None:
     with pytest.raises(InvalidRequest, match="embedded model"):
-        Engine(public, max_slots=1, window=128).prepare(Request(say="Hello."))
+        Engine(public, max_slots=1, window=128).prepare(request_)
 
 
 async def test_a_long_text_rests_while_nobody_takes_it(quick: MiniOmni, monkeypatch: pytest.MonkeyPatch) -> None:

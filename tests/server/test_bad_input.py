@@ -42,6 +42,7 @@ BAD: list[tuple[str, list[str | bytes], str, str | None]] = [
     ("no patience", ['{"type": "start", "end_silence_ms": 10}'], "invalid_message", "end_silence_ms"),
     ("long prompt", [json.dumps({"type": "start", "system_prompt": "x" * 2001})], "invalid_message", "system_prompt"),
     ("too hot", ['{"type": "start", "temperature": 9}'], "invalid_message", "temperature"),
+    ("too fast", ['{"type": "start", "speed": 1.5}'], "invalid_message", "speed"),
     ("language", ['{"type": "start", "language": "de"}'], "unsupported_language", "language"),
     ("long history", [json.dumps({"type": "start", "history": [{"user": "x"}] * 65})], "invalid_message", "history"),
     ("odd history", ['{"type": "start", "history": [{"assistant": "x"}]}'], "invalid_message", "history.0.user"),

@@ -213,6 +213,7 @@ async def test_instructions_limits_and_system_items_reach_the_model() -> None:
     async with running(generator) as server, api(server) as talk:
         await talk.greeted()
         await talk.update(instructions="Be kind.", max_output_tokens=50, temperature=0.5)
+        await talk.update(audio={"output": {"speed": 0.8}})
         await talk.type("The user is a child.", role="system")
         await talk.type("Hello.", role="assistant")
         await talk.type("One?")
@@ -225,7 +226,7 @@ async def test_instructions_limits_and_system_items_reach_the_model() -> None:
     assert (first.system_prompt, first.max_tokens) == ("Be brief.\nThe user is a child.", 5)
     assert first.history == (Turn("", "Hello."), Turn("One?", ""))
     assert first.text == "Two?"
-    assert first.sampling.temperature == 0.5
+    assert (first.sampling.temperature, first.speed) == (0.5, 0.8)
     second = generator.requests[-1]
     assert (second.system_prompt, second.max_tokens) == ("Be kind.\nThe user is a child.", 50)
     assert second.text == "", "nobody asked: the assistant goes on by itself"
@@ -471,12 +472,13 @@ async def test_speech_interrupts_an_answer_that_is_made(question: np.ndarray) ->
 
 
 async def test_an_answer_goes_on_as_another_response_when_nothing_was_said(question: np.ndarray) -> None:
-    generator = ScriptedGenerator()
+    generator = ScriptedGenerator(step_s=0.05)  # half a second is played while it is made
     async with running(generator) as server, api(server) as talk:
         await talk.greeted()
         await talk.type("Hello")
         await talk.send("response.create")
         first = await talk.until("response.done")
+        generator.step_s = 0.0
         generator.script = [Heard(""), Done("no_speech", "", 0.0, 0, 0)]
         await talk.say(np.concatenate([question, QUIET]))
         events = await talk.until("response.done")
