@@ -88,7 +88,7 @@ async def ask_all(client: OmniClient, questions: list[tuple[bytes, int]], texts:
 
 async def converse(options: argparse.Namespace) -> int:
     """Print every event → the exit status: 1 when there was an error."""
-    settings: dict[str, Any] = {"system_prompt": options.persona, "seed": options.seed}
+    settings: dict[str, Any] = {"system_prompt": options.persona, "seed": options.seed, "speed": options.speed}
     answer, status = Answer(options.out), 0
     questions = [read_question(path) for path in options.question]
     if options.mic:
@@ -131,6 +131,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--silence-ms", type=int, default=500, metavar="MS",
         help="with --mic: pause that ends a turn, 200 to 3000 ms (default: %(default)s)",
     )  # fmt: skip
+    how.add_argument("--speed", type=float, metavar="N", help="how fast it speaks, 0.5 to 1.25 (default: 1)")
     how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answers (default: drawn anew)")
     options = parser.parse_args(arguments)
     if options.mic == bool(options.question or options.text):

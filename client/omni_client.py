@@ -112,7 +112,7 @@ class OmniClient:
     """`ask` and `say` for one question at a time; `send` and `events` for a microphone that stays open.
 
     `key` is for servers that want one.
-    `options` are the fields of `start`: system_prompt, end_silence_ms, temperature, seed, history, …
+    `options` are the fields of `start`: system_prompt, end_silence_ms, speed, temperature, seed, history, …
     """
 
     def __init__(self, url: str = "ws://127.0.0.1:8000/ws", key: str | None = None, **options: Any) -> None:

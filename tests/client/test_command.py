@@ -62,11 +62,12 @@ def test_a_stereo_44_khz_recording_is_answered_into_a_file(
 
 
 def test_typed_questions_share_one_conversation(server: LiveServer, generator: ScriptedGenerator) -> None:
-    status, events, _ = client("--text", "One?", "--text", "Two?", "--persona", "Be brief.", "--url", server.ws_url)
+    wishes = ("--persona", "Be brief.", "--speed", "0.8")
+    status, events, _ = client("--text", "One?", "--text", "Two?", *wishes, "--url", server.ws_url)
     assert status == 0
     assert [event["text"] for event in events if event["type"] == "text_done"] == [WORDS, WORDS]
     assert generator.requests[-1].text == "Two?"
-    assert generator.requests[-1].system_prompt == "Be brief."
+    assert (generator.requests[-1].system_prompt, generator.requests[-1].speed) == ("Be brief.", 0.8)
     assert [turn.user for turn in generator.requests[-1].history] == ["One?"]
 
 
