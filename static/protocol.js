@@ -15,14 +15,15 @@ export function serverUrl() {
 }
 
 /**
- * @param {{silenceMs: number, eagerness: string, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
+ * @param {{silenceMs: number, eagerness: string, speed: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
  *   `eagerness`: low, auto, high, or off (then a turn ends after `silenceMs`); '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
  */
-export function startMessage({ silenceMs, eagerness, systemPrompt, history }) {
+export function startMessage({ silenceMs, eagerness, speed, systemPrompt, history }) {
   const message = {
     type: 'start',
     sample_rate: MICROPHONE_RATE,
     system_prompt: systemPrompt,
+    speed,
   };
   if (eagerness) message.eagerness = eagerness;
   if (eagerness === 'off') message.end_silence_ms = silenceMs;

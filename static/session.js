@@ -22,7 +22,7 @@ import { SILENCE_MS } from './settings.js';
 
 const WARMING_AFTER_MS = 2500;
 const TAIL_FRAMES = 8; // 160 ms of microphone after the key is let go: the last word is on its way
-const OF_THE_SERVER = ['mode', 'eagerness', 'silenceMs', 'persona', 'ownPrompt']; // settings that it is told
+const OF_THE_SERVER = ['mode', 'speed', 'eagerness', 'silenceMs', 'persona', 'ownPrompt']; // settings that it is told
 const MICROPHONE_PROBLEMS = [
   'insecure',
   'microphone_refused',
@@ -276,7 +276,7 @@ export class Session extends EventTarget {
     const { systemPrompt } = this.settings;
     const silenceMs = this.pushToTalk ? SILENCE_MS.held : this.settings.get('silenceMs');
     const eagerness = this.pushToTalk ? 'off' : this.settings.get('eagerness');
-    return startMessage({ silenceMs, eagerness, systemPrompt, history });
+    return startMessage({ silenceMs, eagerness, speed: this.settings.get('speed'), systemPrompt, history });
   }
 
   #post() {

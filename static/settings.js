@@ -46,6 +46,7 @@ export const SILENCE_MS = { least: 200, most: 2000, step: 50, held: 3000 };
 const DEFAULTS = Object.freeze({
   deviceId: '',
   volume: 0.9,
+  speed: 1,
   mode: 'open', // of the microphone: open, or push (to talk)
   eagerness: '',
   silenceMs: 500,
@@ -55,16 +56,20 @@ const DEFAULTS = Object.freeze({
   met: false, // a conversation has been had: no first-run hint
 });
 
+const oneOf = (values) => (value) => values.includes(value);
+const within = (least, most) => (value) => typeof value === 'number' && value >= least && value <= most;
+
 const VALID = {
   deviceId: (value) => typeof value === 'string',
-  volume: (value) => typeof value === 'number' && value >= 0 && value <= 1,
-  silenceMs: (value) => Number.isInteger(value) && value >= SILENCE_MS.least && value <= SILENCE_MS.most,
-  mode: (value) => value === 'open' || value === 'push',
-  eagerness: (value) => EAGERNESS.includes(value),
-  persona: (value) => PERSONAS.some(({ id }) => id === value),
+  volume: within(0, 1),
+  speed: within(0.5, 1.25),
+  silenceMs: (value) => Number.isInteger(value) && within(SILENCE_MS.least, SILENCE_MS.most)(value),
+  mode: oneOf(['open', 'push']),
+  eagerness: oneOf(EAGERNESS),
+  persona: oneOf(PERSONAS.map(({ id }) => id)),
   ownPrompt: (value) => typeof value === 'string' && value.length <= 2000,
-  figures: (value) => typeof value === 'boolean',
-  met: (value) => typeof value === 'boolean',
+  figures: oneOf([true, false]),
+  met: oneOf([true, false]),
 };
 
 export class Settings extends EventTarget {

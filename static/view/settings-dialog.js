@@ -5,6 +5,7 @@ import { LevelTest } from './level-test.js';
 import { dialog } from './dialogs.js';
 import { PERSONAS, SILENCE_MS } from '../settings.js';
 
+const LISTS = { speed: Number, mode: String, eagerness: String, persona: String };
 const PROMPT_PAUSE_MS = 600; // of typing, before a persona in one's own words is taken
 
 export class SettingsDialog {
@@ -16,9 +17,7 @@ export class SettingsDialog {
     this.device = at('device');
     this.volume = at('volume');
     this.silence = at('silence');
-    this.mode = at('mode');
-    this.eagerness = at('eagerness');
-    this.persona = at('persona');
+    for (const name in LISTS) this[name] = at(name);
     this.personaPrompt = at('persona-prompt');
     this.ownPrompt = at('own-prompt');
     this.ownPromptField = at('own-prompt-field');
@@ -34,9 +33,7 @@ export class SettingsDialog {
     this.persona.replaceChildren(...PERSONAS.map(({ id, name }) => new Option(name, id)));
     this.volume.value = Math.round(100 * this.settings.get('volume'));
     this.silence.value = this.settings.get('silenceMs');
-    this.mode.value = this.settings.get('mode');
-    this.eagerness.value = this.settings.get('eagerness');
-    this.persona.value = this.settings.get('persona');
+    for (const name in LISTS) this[name].value = this.settings.get(name);
     this.ownPrompt.value = this.settings.get('ownPrompt');
     this.#show();
   }
@@ -51,9 +48,7 @@ export class SettingsDialog {
     choose(this.device, 'change', 'deviceId', String);
     choose(this.volume, 'input', 'volume', (value) => Number(value) / 100);
     choose(this.silence, 'change', 'silenceMs', Number);
-    choose(this.mode, 'change', 'mode', String);
-    choose(this.eagerness, 'change', 'eagerness', String);
-    choose(this.persona, 'change', 'persona', String);
+    for (const name in LISTS) choose(this[name], 'change', name, LISTS[name]);
     this.silence.addEventListener('input', () => this.#show());
     let pause;
     const keepPrompt = () => {

@@ -33,6 +33,7 @@ def test_choices_are_kept_and_reach_the_server(
     page.select_option("#eagerness", "off")
     choose(page, "silence", 900)
     choose(page, "volume", 40)
+    page.select_option("#speed", "0.75")
     page.select_option("#persona", "own")
     page.fill("#own-prompt", "You are a pirate.")
     page.keyboard.press("Escape")
@@ -42,10 +43,11 @@ def test_choices_are_kept_and_reach_the_server(
     assert page.inner_text("#silence-shown") == "0.9 s"
     assert page.input_value("#volume") == "40"
     assert page.input_value("#own-prompt") == "You are a pirate."
+    assert page.input_value("#speed") == "0.75"
     page.click("#settings button[value=done]")
     ask(page, "Who are you?")
     wait_state(page, "speaking")
-    assert generator.requests[-1].system_prompt == "You are a pirate."
+    assert (generator.requests[-1].system_prompt, generator.requests[-1].speed) == ("You are a pirate.", 0.75)
     assert sent(page, "start")[0]["end_silence_ms"] == 900
 
     page.click("#open-settings")  # and in the middle of a conversation, from the next turn on
@@ -57,7 +59,7 @@ def test_choices_are_kept_and_reach_the_server(
     assert [turn.user for turn in generator.requests[-1].history] == ["Who are you?"]
 
 
-@pytest.mark.parametrize("stored", ["not JSON", "[1]", '{"volume": 7, "persona": "nobody", "silenceMs": "long"}'])
+@pytest.mark.parametrize("stored", ["not JSON", "[1]", '{"volume": 7, "persona": "nobody", "silenceMs": "long", "speed": 9}'])
 def test_spoiled_storage_does_no_harm(silent_browser: Browser, server: LiveServer, visit: Visit, stored: str) -> None:
     page = visit.open(silent_browser, server.url)
     page.evaluate("text => localStorage.setItem('mini-omni.settings', text)", stored)
@@ -65,6 +67,7 @@ def test_spoiled_storage_does_no_harm(silent_browser: Browser, server: LiveServe
     page.click("#open-settings")
     assert page.input_value("#volume") == "90"
     assert page.input_value("#persona") == "friendly"
+    assert page.input_value("#speed") == "1"
     assert page.input_value("#silence") == "500"
 
 
