@@ -18,12 +18,14 @@ async function open(url, push) {
   const messages = () => session.history.filter((item) => item.type === 'message');
   const place = (itemId) => messages().findIndex((item) => item.itemId === itemId);
 
+  let sounding = turn; // its sound came last: it is played when it has long been made
   session.on('audio', ({ data }) => {
+    sounding = turn;
     turn.itemId = session.transport.currentItemId;
     turn.sound.push(Buffer.from(data));
     if (isEnough(turn.sound)) soundsEnough();
   });
-  session.on('audio_interrupted', () => (turn.cut = true));
+  session.on('audio_interrupted', () => (sounding.cut = true));
   session.on('agent_end', () => {
     turns.put(turn);
     turn = newTurn();

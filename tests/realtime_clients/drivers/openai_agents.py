@@ -22,7 +22,8 @@ class AgentTalk:
         self._turns: asyncio.Queue[Turn] = asyncio.Queue()
         self._history: list[Any] = []
         self._changed = asyncio.Event()
-        self._turn = Turn()
+        self._turn = self._sounding = Turn()
+        """Being made, and the one whose sound came last: it is played when it has long been made."""
         self._sounds = asyncio.Event()
 
     async def type(self, text: str) -> None:
@@ -63,12 +64,13 @@ class AgentTalk:
         """What a program does with the events."""
         async for event in self._session:
             if event.type == "audio":
+                self._sounding = self._turn
                 self._turn.item_id = event.item_id
                 self._turn.sound += event.audio.data
                 if len(self._turn.sound) >= ENOUGH_BYTES:
                     self._sounds.set()
             elif event.type == "audio_interrupted":
-                self._turn.cut = True
+                self._sounding.cut = True
             elif event.type == "agent_end":
                 self._turns.put_nowait(self._turn)
                 self._turn = Turn()
