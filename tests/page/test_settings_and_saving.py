@@ -59,7 +59,9 @@ def test_choices_are_kept_and_reach_the_server(
     assert [turn.user for turn in generator.requests[-1].history] == ["Who are you?"]
 
 
-@pytest.mark.parametrize("stored", ["not JSON", "[1]", '{"volume": 7, "persona": "nobody", "silenceMs": "long", "speed": 9}'])
+@pytest.mark.parametrize(
+    "stored", ["not JSON", "[1]", '{"volume": 7, "persona": "nobody", "silenceMs": "long", "speed": 9}']
+)
 def test_spoiled_storage_does_no_harm(silent_browser: Browser, server: LiveServer, visit: Visit, stored: str) -> None:
     page = visit.open(silent_browser, server.url)
     page.evaluate("text => localStorage.setItem('mini-omni.settings', text)", stored)
