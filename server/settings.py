@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         "auto", description="also judge by the words whether a turn is over, and how soon; off: by silence alone"
     )
     pause_ms: int = Field(128, ge=64, le=3000, description="silence at which work on the answer begins, ms")
-    min_speech_ms: int = Field(200, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
+    min_speech_ms: int = Field(160, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
     pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")
     max_turn_s: float = Field(120.0, ge=1, le=180, description="longest turn, seconds; it is heard in pieces of 30 s")
     idle_prompt_s: float = Field(

@@ -41,7 +41,7 @@ class TurnRules:
     """How much silence ends a turn whose words are judged by `expect`: `end_silence_ms` is then for those that cannot
     be judged. None: silence alone decides."""
     pause_ms: int = 128
-    min_speech_ms: int = 200
+    min_speech_ms: int = 160
     pre_roll_ms: int = 320
     max_turn_ms: int = 120_000
     threshold: float = 0.5

@@ -56,7 +56,7 @@ def test_signals_come_in_the_window_that_completes_them() -> None:
     for index, probability in enumerate(windows((20, 0.9), (20, 0.0))):
         for signal in push(detector, [probability]):
             positions[type(signal)] = w(index + 1)
-    assert positions[SpeechBegan] == w(7)  # 224 ms, the first window at or above 200 ms
+    assert positions[SpeechBegan] == w(5)  # 160 ms of voice
     assert positions[SpeechPaused] == w(24)  # 128 ms of silence
     assert positions[SpeechEnded] == w(36)  # 512 ms of silence
 
