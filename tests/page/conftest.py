@@ -11,8 +11,7 @@ import pytest
 from hibari import Hibari
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
-from tests.page.engines import ENGINES, Browser, Launcher
-from tests.page.helpers import KEEP_STATES
+from tests.page.engines import ENGINES, Browser, Launcher, on_secure_pages
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -115,9 +114,8 @@ class Visit:
     def open(self, browser: Browser, url: str, init_script: str = "", **context: object) -> Page:
         made = browser.new_context(**context)
         self.contexts.append(made)
-        made.add_init_script(KEEP_STATES)
         if init_script:
-            made.add_init_script(init_script)
+            made.add_init_script(on_secure_pages(init_script))
         page = made.new_page()
         page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

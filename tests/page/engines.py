@@ -47,9 +47,9 @@ FIREFOX_PREFERENCES = {
 }
 FILE_AS_MICROPHONE = """{
   const bytes = Uint8Array.from(atob('%s'), (letter) => letter.charCodeAt(0));
-  const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   let begun = null;
-  if (ask) navigator.mediaDevices.getUserMedia = async (wanted) => {
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
     await ask(wanted);
     if (!begun) {
       const context = new AudioContext();
@@ -65,7 +65,7 @@ FILE_AS_MICROPHONE = """{
 }"""
 """Firefox's fake microphone is a tone; this puts a WAV in its place. It begins when it is first asked for."""
 
-NO_MICROPHONE = """if (isSecureContext) navigator.mediaDevices.getUserMedia = async () => {
+NO_MICROPHONE = """navigator.mediaDevices.getUserMedia = async () => {
   throw new DOMException('', 'NotFoundError');
 };"""
 """What a loudspeaker plays can be recorded with PulseAudio, so Firefox always finds a microphone there."""
@@ -97,6 +97,12 @@ class DeafLoudspeaker:
         self._process.wait(10)
 
 
+def on_secure_pages(script: str) -> str:
+    """An init script for pages that have microphones. Firefox runs them in the blank document before as well, which has
+    none."""
+    return f"if (isSecureContext) {{ {script} }}"
+
+
 @dataclass
 class Browser:
     """A running browser, and what each of its pages is opened with."""
@@ -111,7 +117,7 @@ class Browser:
     def new_context(self, **options: Any) -> BrowserContext:
         context = self.running.new_context(**{"viewport": {"width": 1280, "height": 800}, **self.context, **options})
         if self.init_script:
-            context.add_init_script(self.init_script)
+            context.add_init_script(on_secure_pages(self.init_script))
         return context
 
     def new_page(self) -> Page:

@@ -13,7 +13,7 @@ addEventListener('DOMContentLoaded', () => {
   const keep = () => dataset.state !== states.at(-1) && states.push(dataset.state);
   new MutationObserver(keep).observe(document.body, { attributeFilter: ['data-state'] });
 });"""
-"""Run by every page, for `wait_states`."""
+"""For `wait_states`."""
 WIRE = """{
   const Real = WebSocket;
   window.sent = [];
@@ -41,7 +41,8 @@ def wait_state(page: Page, *states: str, timeout_s: float = 15) -> None:
 
 
 def wait_states(page: Page, *states: str) -> None:
-    """Until the page has been in these states, one after the other, however briefly; others may lie between them."""
+    """Until the page, opened with `KEEP_STATES`, has been in these states, one after the other, however briefly; others
+    may lie between them."""
     until(page, f"/{'.* '.join(states)}/.test(states.join(' '))")
 
 

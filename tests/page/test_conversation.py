@@ -13,6 +13,7 @@ from hibari import Hibari
 from tests.page.conftest import ANSWER, INTERJECTION, QUESTION, SHORT_ANSWER, Visit
 from tests.page.engines import Browser, Launcher
 from tests.page.helpers import (
+    KEEP_STATES,
     ask,
     played_samples,
     try_now,
@@ -38,7 +39,7 @@ def test_a_spoken_question_is_answered_and_talked_over(
     """Speech at 1 s is answered; speech at 5.5 s stops that answer and is the next turn."""
     microphone = write_microphone((1.0, voice(QUESTION, seed=0)), (5.5, voice(INTERJECTION, seed=0)))
     browser = launch(microphone)
-    page = visit.open(browser, server.url)
+    page = visit.open(browser, server.url, init_script=KEEP_STATES)
     page.click("#start")
     wait_state(page, "listening")
     wait_state(page, "hearing")

@@ -63,8 +63,8 @@ class LateMicrophone:
       window.source = new AudioBufferSourceNode(window.voice.context, { buffer });
       window.source.connect(window.voice);
     };
-    const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
-    if (ask) navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
       const context = new AudioContext();
       window.voice = new MediaStreamAudioDestinationNode(context);
       context.createMediaStreamSource(await ask(wanted)).connect(window.voice);
