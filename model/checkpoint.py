@@ -191,8 +191,7 @@ def read_network(folder: Path, config: OmniConfig, precision: Precision) -> Omni
     if is_published(folder):
         return published_network(folder, config, precision.dtype)
     if config.body_weights is not None and precision.weights == "int8":  # as it comes, without a detour by float32
-        with weights_unset():
-            return OmniNetwork.from_gguf(config, smollm2_tensors())
+        return OmniNetwork.from_packed(config, dict(OmniNetwork.pack(config, smollm2_tensors())))
     return own_network(folder, config, precision.dtype)
 
 

@@ -6,23 +6,18 @@ are attended together, so keys and values are never expanded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import BlockMatrix
-from model.body_step import BodyStep
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.packed import Projection, WeightFormat, rms_norm
 from model.step_graphs import StepGraphs
-from model.vectors import LANES
-from model.wheels import GgufTensor
 
 FUSED_TYPES = ("llama", "qwen2")
 
@@ -51,7 +46,7 @@ class FusedBody:
         weights: WeightFormat,
     ) -> None:
         """`frequencies` (head_dim / 2,) of the rotation, `heads` of queries and of keys, `longest` positions."""
-        self.weights = weights
+        self.format = weights
         self.heads, self.groups = heads
         self.head_dim = 2 * len(frequencies)
         self.eps = eps
@@ -61,8 +56,6 @@ class FusedBody:
         positions = torch.arange(longest, device=norm.device).float()
         angles = positions[:, None] * frequencies.float()
         self.cos, self.sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
-        quick = weights == "int8" and self.head_dim % LANES == 0 and all(one.out.bias is None for one in self.layers)
-        self._step = self._one_position() if quick else None
         self.graphs = norm.device.type == "cuda"
         """Steps are recorded and replayed."""
         self._recorded: StepGraphs | None = None
@@ -83,42 +76,6 @@ class FusedBody:
             weights,
         )
 
-    @classmethod
-    def from_gguf(cls, tensors: Mapping[str, GgufTensor], config: OmniConfig) -> FusedBody:
-        """Takes a Llama's matrices as they stand in a GGUF file, under `LlamaModel`'s keys: nothing is unpacked."""
-        fields = config.body
-        heads = int(fields["num_attention_heads"])
-        head_dim = int(fields.get("head_dim") or config.width // heads)
-
-        def joined(layer: int, *names: str) -> Projection:
-            parts = [tensors[f"layers.{layer}.{name}.weight"] for name in names]
-            return Projection(BlockMatrix.from_gguf(parts[0].kind, np.concatenate([part.rows for part in parts])))
-
-        def norm(key: str) -> Tensor:
-            return torch.from_numpy(tensors[f"{key}.weight"].exact().copy())
-
-        layers = [
-            _Layer(
-                norm(f"layers.{n}.input_layernorm"),
-                joined(n, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-                joined(n, "self_attn.o_proj"),
-                norm(f"layers.{n}.post_attention_layernorm"),
-                joined(n, "mlp.gate_proj", "mlp.up_proj"),
-                joined(n, "mlp.down_proj"),
-            )
-            for n in range(int(fields["num_hidden_layers"]))
-        ]
-        powers = torch.arange(0, head_dim, 2).float() / head_dim
-        return cls(
-            layers,
-            norm("norm"),
-            1.0 / float(fields["rope_theta"]) ** powers,
-            (heads, int(fields["num_key_value_heads"])),
-            float(fields["rms_norm_eps"]),
-            int(fields["max_position_embeddings"]),
-            "int8",
-        )
-
     @staticmethod
     def _layer(layer: Any, weights: WeightFormat) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -133,27 +90,13 @@ class FusedBody:
             Projection(mlp.down_proj.weight, None, weights),
         )
 
-    def _one_position(self) -> BodyStep:
-        biases = [layer.qkv.bias for layer in self.layers if layer.qkv.bias is not None]
-        return BodyStep(
-            [[part.blocks for part in (one.qkv, one.out, one.gate_up, one.down)] for one in self.layers],
-            torch.stack([torch.stack([layer.norm_1, layer.norm_2]) for layer in self.layers]),
-            torch.stack(biases) if biases else torch.zeros(len(self.layers), 0),
-            self.norm,
-            (self.cos, self.sin),
-            (self.heads, self.groups),
-            self.eps,
-        )
-
     @property
     def cache_dtype(self) -> torch.dtype:
-        """Of keys and values: reading them is what a late step waits for."""
-        return self.dtype if self._step is None else torch.float16
+        """Of keys and values."""
+        return self.dtype
 
     def __call__(self, x: Tensor, positions: Tensor, rows: Tensor, cache: SlotCache) -> Tensor:
         """(n, steps, width) at `positions` (n, steps) of cache rows (n,) → normed hidden states."""
-        if self._step is not None:
-            return self._step(x, positions, rows, cache)
         if self.graphs and x.shape[1] == 1:
             if self._recorded is None or self._recorded.cache is not cache:
                 self._recorded = StepGraphs(self._run, cache)

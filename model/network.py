@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import BlockMatrix
+from model.kernels.block_quantized import BlockMatrix
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
+from model.lm.decoder_kernel import DecoderKernel
+from model.lm.decoder_weights import KERNEL_TYPES, DecoderWeights, decoder_sections, packed_matrix
 from model.packed import Projection, WeightFormat
 from model.vocabulary import AUDIO_LAYERS, Prompt
 from model.wheels import GgufTensor
@@ -44,7 +47,7 @@ class Table(nn.Embedding):
     def pack(self, matrix: BlockMatrix) -> None:
         """Read rows of a packed matrix that holds the same from now on; the table's own are let go."""
         self._packed = matrix
-        self.weight = nn.Parameter(self.weight[:0].clone(), requires_grad=False)
+        self.weight = nn.Parameter(torch.empty(0, matrix.inputs), requires_grad=False)
 
     def forward(self, input: Tensor) -> Tensor:
         """Rows of the table (…) → (…, width)."""
@@ -134,18 +137,36 @@ class OmniNetwork(nn.Module):
             hidden = int(config.body["intermediate_size"])
             self.adapter = WhisperAdapter(config.ears_width, hidden, config.width)
         self.post_adapter = PostAdapter(config) if config.post_adapter_layers else None
-        self._fused: FusedBody | None = None
+        self._fused: FusedBody | DecoderKernel | None = None
         self._text_head: Projection | None = None
         self._audio_head: Projection | None = None
 
+    @staticmethod
+    def pack(config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> Iterator[tuple[str, np.ndarray]]:
+        """A language model's tensors, under the keys of `transformers`, as the kernels read them: named arrays for a
+        packed file. Matrices of a GGUF kind that the kernels know are kept exactly, others are rounded to 8 bits."""
+        yield from decoder_sections(config.body, tensors)
+        for name in ("embed_tokens", "lm_head"):
+            if f"{name}.weight" in tensors:
+                matrix = packed_matrix(tensors[f"{name}.weight"])
+                yield name, matrix.data
+                yield f"{name}.shape", np.array([matrix.form, matrix.outputs, matrix.inputs])
+
     @classmethod
-    def from_gguf(cls, config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> OmniNetwork:
-        """A fused Llama that writes text only, its weights as they stand in a GGUF file (`smollm2_tensors`)."""
-        network = cls(config, nn.Identity())
-        table = tensors["embed_tokens.weight"]
-        network._fused = FusedBody.from_gguf(tensors, config)
-        network._text_head = Projection(BlockMatrix.from_gguf(table.kind, table.rows))
-        network.table.pack(network._text_head.blocks)
+    def from_packed(cls, config: OmniConfig, sections: Mapping[str, np.ndarray]) -> OmniNetwork:
+        """A network that writes text only, over what `pack` made: nothing is copied."""
+        with torch.device("meta"):  # a table and a head that are never filled
+            network = cls(config, nn.Identity())
+        weights = DecoderWeights.from_sections(config.body, sections)
+
+        def matrix(name: str) -> BlockMatrix:
+            return BlockMatrix.over(sections[name], *(int(part) for part in sections[f"{name}.shape"]))
+
+        table = matrix("embed_tokens")
+        network._fused = DecoderKernel(weights)
+        network._text_head = Projection(table if config.tied else matrix("lm_head"))
+        network.table.pack(table)
+        network.head = None
         return network
 
     def fuse(self, weights: WeightFormat = "plain") -> None:
@@ -155,7 +176,12 @@ class OmniNetwork(nn.Module):
         """
         if self._fused is not None or not self._can_fuse():
             return
-        self._fused = FusedBody.from_module(self.body, self.config, weights)
+        body: Any = self.body
+        head_dim = 2 * len(body.rotary_emb.inv_freq)
+        if weights == "int8" and DecoderKernel.fits(head_dim) and DecoderWeights.holds(body):
+            self._fused = DecoderKernel(DecoderWeights.from_module(body))
+        else:
+            self._fused = FusedBody.from_module(body, self.config, weights)
         self.body = nn.Identity()
         if weights == "plain":
             return
@@ -184,8 +210,8 @@ class OmniNetwork(nn.Module):
     @property
     def weight_format(self) -> str:
         """How the body's matrices are held: a `WeightFormat`, or a dtype where they are plain."""
-        if self._fused is not None and self._fused.weights != "plain":
-            return self._fused.weights
+        if self._fused is not None and self._fused.format != "plain":
+            return self._fused.format
         return str(self.dtype).removeprefix("torch.")
 
     @property

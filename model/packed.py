@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import BlockMatrix
+from model.kernels.block_quantized import BlockMatrix
 
 WeightFormat = Literal["plain", "int8", "float16"]
 """How a matrix is held for its products.
 
 - plain: as it is.
-- int8: whole numbers of 8 bits in blocks, or of the 4 that they were published in, against float32 activations
-  (`model/blocks.py`): a third to a sixth of float32's bytes, and nothing lost of weights that come so, as SmolLM2's do.
+- int8: integers of 8 bits in blocks, or of the 4 to 8 that they were published in, against activations of 16 bits
+  (`model.kernels.block_quantized`): a third to a sixth of float32's bytes, and nothing lost of weights that come so.
 - float16: packed for FBGEMM, read against float32 activations: half the bytes of float32 and its results (on CPUs with
   AVX2 a step takes half the time of float32, and eight rows hardly longer than one).
 """

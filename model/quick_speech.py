@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import AttentionBlock
-from model.body_step import attend, gate, norm, rotate
+from model.lm.decoder_kernel import attend, gate, norm, rotate
 from model.dense import dense, packed_layers, row_places
 from model.tts_adapter import SpeechCache, SpeechDecoder, TtsAdapterConfig
 from model.vectors import ANY_ORDER, LANES, compiled, exponential, gelu, load, store_halves
@@ -156,7 +156,7 @@ def _step(  # type: ignore[no-untyped-def]
             norm(x[row], norms[block, 1], eps, normed[row])
         _apply(normed, layers[2], block, gates)
         for row in range(rows):
-            gate(gates[row], hidden, active[row])
+            gate(gates[row, :hidden], gates[row, hidden : 2 * hidden], active[row])
         _apply(active, layers[3], block, more)
         _add(x, more)
     for row in range(rows):

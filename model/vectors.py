@@ -62,7 +62,7 @@ def _keep_apart_by_source() -> None:
     """What was compiled is kept in a folder named after the source of all compiled functions: Numba itself forgets it
     only when the function's own file changes, not when one that it calls does."""
     here = Path(__file__).parent
-    sources = [path.read_bytes() for path in sorted(here.glob("*.py"))]
+    sources = [path.read_bytes() for path in sorted(here.rglob("*.py"))]
     mark = sha256(b"".join(source for source in sources if b"model.vectors" in source)).hexdigest()[:12]
     base = Path(numba.config.CACHE_DIR or here / "__pycache__")
     numba.config.CACHE_DIR = str(writable(base / f"compiled-{mark}"))

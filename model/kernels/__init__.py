@@ -1,0 +1,1 @@
+"""Compiled kernels: arithmetic that is worth writing ourselves (Numba and LLVM)."""

@@ -1,0 +1,1 @@
+"""The language model: its decoder in compiled form."""
