@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,31 +141,46 @@ class OmniNetwork(nn.Module):
         self._fused: FusedBody | DecoderKernel | None = None
         self._text_head: Projection | None = None
         self._audio_head: Projection | None = None
+        self._head_tokens: Tensor | None = None
+        """The tokens that the text head has rows for; None: all."""
 
     @staticmethod
-    def pack(config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> Iterator[tuple[str, np.ndarray]]:
+    def pack(
+        config: OmniConfig, tensors: Mapping[str, GgufTensor], spoken: np.ndarray | None = None
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """A language model's tensors, under the keys of `transformers`, as the kernels read them: named arrays for a
-        packed file. Matrices of a GGUF kind that the kernels know are kept exactly, others are rounded to 8 bits."""
+        packed file. Matrices of a GGUF kind that the kernels know are kept exactly, others are rounded to 8 bits.
+
+        `spoken` (n,) int: the only tokens that answers may consist of, where the head is a matrix of its own.
+        """
         yield from decoder_sections(config.body, tensors)
-        for name in ("embed_tokens", "lm_head"):
-            if f"{name}.weight" in tensors:
-                matrix = packed_matrix(tensors[f"{name}.weight"])
-                yield name, matrix.data
-                yield f"{name}.shape", np.array([matrix.form, matrix.outputs, matrix.inputs])
+        table = packed_matrix(tensors["embed_tokens.weight"])
+        yield "embed_tokens", table.data
+        yield "embed_tokens.shape", table.shape
+        if config.tied:
+            return
+        head = tensors["lm_head.weight"]
+        if spoken is not None:
+            head = replace(head, rows=head.rows[spoken])
+            yield "lm_head.tokens", spoken.astype(np.int64)
+        matrix = packed_matrix(head)
+        yield "lm_head", matrix.data
+        yield "lm_head.shape", matrix.shape
 
     @classmethod
     def from_packed(cls, config: OmniConfig, sections: Mapping[str, np.ndarray]) -> OmniNetwork:
         """A network that writes text only, over what `pack` made: nothing is copied."""
         with torch.device("meta"):  # a table and a head that are never filled
             network = cls(config, nn.Identity())
-        weights = DecoderWeights.from_sections(config.body, sections)
 
         def matrix(name: str) -> BlockMatrix:
             return BlockMatrix.over(sections[name], *(int(part) for part in sections[f"{name}.shape"]))
 
         table = matrix("embed_tokens")
-        network._fused = DecoderKernel(weights)
+        network._fused = DecoderKernel(DecoderWeights.from_sections(config.body, sections))
         network._text_head = Projection(table if config.tied else matrix("lm_head"))
+        if "lm_head.tokens" in sections:
+            network._head_tokens = torch.from_numpy(np.array(sections["lm_head.tokens"]))
         network.table.pack(table)
         network.head = None
         return network
@@ -213,6 +229,13 @@ class OmniNetwork(nn.Module):
         if self._fused is not None and self._fused.format != "plain":
             return self._fused.format
         return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def bytes_of_a_step(self) -> int:
+        """Bytes of weights that a position of a packed model reads; 0 where they are not packed."""
+        if not isinstance(self._fused, DecoderKernel) or self._text_head is None:
+            return 0
+        return self._fused.nbytes + self._text_head.nbytes
 
     @property
     def quick_head(self) -> bool:
@@ -302,6 +325,10 @@ class OmniNetwork(nn.Module):
         """(…, width) → (…, text_size), float32."""
         if self._text_head is not None:
             logits = self._text_head(hidden).float()
+            if self._head_tokens is not None:
+                found, size = logits, (*logits.shape[:-1], self.config.vocabulary.text_size)
+                logits = found.new_full(size, -torch.inf)
+                logits[..., self._head_tokens] = found
         else:
             head = self._head_weight[: self.config.vocabulary.text_size]
             logits = F.linear(hidden[..., : self.config.width], head).float()

@@ -105,6 +105,11 @@ class BlockMatrix:
         return BITS[self.form]
 
     @property
+    def shape(self) -> np.ndarray:
+        """What `over` takes beside the bytes: format, outputs, inputs."""
+        return np.array([self.form, self.outputs, self.inputs])
+
+    @property
     def nbytes(self) -> int:
         """Bytes that one product reads."""
         return int(self.data.nbytes)
@@ -128,7 +133,7 @@ class BlockMatrix:
             rows = np.pad(rows, ((0, 0), (0, self.blocks * BLOCK - self.inputs)))
         y = np.empty((len(rows), self.tiles * LANES), np.float32)
         words, scales = quantize_rows(rows)
-        counters, chunk = new_counters(1), max(1, self.tiles // 64)
+        counters, chunk = new_counters(1), max(1, self.tiles // 32)
         work = self.nbytes * -(-len(rows) // 8)
         threads = threads_for(self.tiles // chunk) if work >= THREADED_BYTES else 1
         on_threads(

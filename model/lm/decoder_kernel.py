@@ -60,6 +60,11 @@ class DecoderKernel:
         self._small = tuple(part.detach().float().contiguous().numpy() for part in small)
         self._rotation = self._rotations(0)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrices, which one position reads once."""
+        return sum(matrix.nbytes for layer in self.weights.matrices for matrix in layer)
+
     @staticmethod
     def fits(head_dim: int) -> bool:
         """Whether heads of this size are computed here."""
@@ -172,7 +177,7 @@ def _products(counters, phase, entries, words, scales, y, adding):  # type: igno
     """All rows times some matrices, side by side in y, or added to it. A task is a few tiles."""
     rows, scratch = len(y), np.empty(8 * LANES, np.float32)
     tiles = entries[:, 2].sum()
-    chunk = max(np.int64(1), tiles // 48)
+    chunk = max(np.int64(1), tiles // 16)
     tasks = (tiles + chunk - 1) // chunk
     while True:
         task = claim(counters, phase)
@@ -207,7 +212,7 @@ def _gated(counters, phase, entries, words, scales, rows, far_words, far_scales)
     """SiLU of the gates times the others, quantised for the last product. A task is a few blocks of 32 of them."""
     tiles = entries[0, 2]
     units = (tiles + 1) // 2
-    chunk = max(np.int64(1), units // 48)
+    chunk = max(np.int64(1), units // 16)
     tasks = (units + chunk - 1) // chunk
     found, active = np.empty((4, 8 * LANES), np.float32), np.empty(BLOCK, np.float32)
     while True:
