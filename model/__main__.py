@@ -111,11 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; → 0, or 2 with a sentence on standard error."""
     given = parser().parse_args(arguments)
     from model.request import OmniError  # after the flags: `--help` need not wait for torch
-    from model.wheels import WheelError
 
     try:
         report = answer(given)
-    except (OmniError, WheelError, ValueError) as error:
+    except (OmniError, ValueError) as error:
         print(f"{called_as('model')}: {error}", file=sys.stderr)
         return USAGE_EXIT
     print(json.dumps(asdict(report), ensure_ascii=False))

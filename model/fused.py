@@ -22,7 +22,7 @@ from model.config import OmniConfig
 from model.packed import Projection, WeightFormat, rms_norm
 from model.step_graphs import StepGraphs
 from model.vectors import LANES
-from model.wheels import GgufTensor
+from model.weights.gguf import GgufTensor
 
 FUSED_TYPES = ("llama", "qwen2")
 
@@ -109,10 +109,11 @@ class FusedBody:
             for n in range(int(fields["num_hidden_layers"]))
         ]
         powers = torch.arange(0, head_dim, 2).float() / head_dim
+        factors = torch.tensor(fields.get("rope_factors") or 1.0)
         return cls(
             layers,
             norm("norm"),
-            1.0 / float(fields["rope_theta"]) ** powers,
+            1.0 / (float(fields["rope_theta"]) ** powers * factors),
             (heads, int(fields["num_key_value_heads"])),
             float(fields["rms_norm_eps"]),
             int(fields["max_position_embeddings"]),

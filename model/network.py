@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
 from model.packed import Projection, WeightFormat
 from model.vocabulary import AUDIO_LAYERS, Prompt
-from model.wheels import GgufTensor
+from model.weights.gguf import GgufTensor
 
 
 class WhisperAdapter(nn.Module):
@@ -140,13 +141,31 @@ class OmniNetwork(nn.Module):
 
     @classmethod
     def from_gguf(cls, config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> OmniNetwork:
-        """A fused Llama that writes text only, its weights as they stand in a GGUF file (`smollm2_tensors`)."""
+        """A fused Llama that writes text only, its weights as they stand in a GGUF file (`LanguageModel.tensors`)."""
         network = cls(config, nn.Identity())
         table = tensors["embed_tokens.weight"]
         network._fused = FusedBody.from_gguf(tensors, config)
         network._text_head = Projection(BlockMatrix.from_gguf(table.kind, table.rows))
         network.table.pack(network._text_head.blocks)
         return network
+
+    packed_layout: ClassVar[str] = "gguf rows 1"
+    """What the sections of `pack` mean: a packed file of another layout is made anew."""
+
+    @classmethod
+    def pack(cls, config: OmniConfig, tensors: Mapping[str, GgufTensor]) -> Iterator[tuple[str, np.ndarray]]:
+        """The weights of a GGUF file (`LanguageModel.tensors`) as named arrays, for `from_packed`."""
+        for key, tensor in tensors.items():
+            yield f"{key} {tensor.kind}", tensor.rows
+
+    @classmethod
+    def from_packed(cls, config: OmniConfig, sections: Mapping[str, np.ndarray]) -> OmniNetwork:
+        """A network that computes from what `pack` yielded; the arrays may be read-only and are kept."""
+        tensors = {}
+        for name, rows in sections.items():
+            key, kind = name.split(" ")
+            tensors[key] = GgufTensor(key, kind, rows)
+        return cls.from_gguf(config, tensors)
 
     def fuse(self, weights: WeightFormat = "plain") -> None:
         """Make the body quick for serving. Its weights move into `FusedBody`: the network can no longer be saved.
