@@ -8,6 +8,7 @@
 | also | `tokenizer.json` | `tokenizer.json`; the embedded model's `tts_adapter.safetensors`, `turn_end.safetensors` |
 
     python -m model.checkpoint convert SOURCE TARGET        # from either layout to the other
+    python -m model.checkpoint prepare omni-1.5b            # fetch and pack what serving it needs, before it is served
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ from model.public_layout import from_public, public_shapes, to_public
 from model.published_ears import PublishedEars
 from model.quick_convnext import pack_stacks
 from model.quick_speech import QuickSpeechDecoder
-from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
+from model.request import OmniError
 from model.settings import default_cache_dir
+from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.turn_end import TurnEnd
 from model.unset import weights_unset
@@ -236,12 +238,12 @@ def open_language(
     The config comes back with the fields that only a GGUF file knows.
     """
     tokenizer = read_tokenizer(folder / TOKENIZER)
-    if config.body_weights is None:
+    if (weights := config.body_weights) is None:
         return config, read_network(folder, config, precision.dtype), tokenizer
     if precision.weights == "int8":
         config, network, packed = packed_language(folder, config, cache_dir, text=tokenizer is None)
         return config, network, tokenizer or packed
-    model = gguf_body(config.body_weights, folder).open()
+    model = gguf_body(weights, folder).open()
     config = with_language(config, language_fields(model, tokenizer is None), folder)
     tokenizer = tokenizer or Tokenizer.from_str(model.tokenizer_json())
     return config, gguf_network(model, config, precision.dtype), tokenizer
@@ -340,7 +342,9 @@ def open_turn_end(folder: Path, omni: MiniOmni, cache_dir: Path) -> TurnEnd | No
         quick = Precision.of("int8", torch.device("cpu"))
         _, network, found = open_language(lender, read_config(lender), quick, cache_dir)
         if found is None:
-            raise CheckpointError(f"{lender} has no {TOKENIZER}, which {OWN_TURN_END} needs; fetch the checkpoint again")
+            raise CheckpointError(
+                f"{lender} has no {TOKENIZER}, which {OWN_TURN_END} needs; fetch the checkpoint again"
+            )
         network, tokenizer = network.eval(), found
     return TurnEnd(network, tokenizer, {key: tensor.float() for key, tensor in weights.items()})
 
@@ -421,7 +425,9 @@ def save(omni: MiniOmni, folder: Path) -> None:
     """
     config = omni.config
     if config.parts_from is not None:
-        raise CheckpointError("the model uses parts of another checkpoint; copy its folder or file instead of saving it")
+        raise CheckpointError(
+            "the model uses parts of another checkpoint; copy its folder or file instead of saving it"
+        )
     state = dict(omni.network.state_dict())
     if config.body_weights is None:
         if shapes_of(state.items()) != shapes_of(build_network(config, torch.bfloat16).state_dict().items()):
@@ -472,15 +478,38 @@ def convert(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
 
 
+def prepare(path: str | None, cache_dir: Path) -> str:
+    """Fetch and pack the language models that serving a checkpoint maps; its name comes back."""
+    name = choose(path, cache_dir)
+    folder, quick = find(name), Precision.of("int8", torch.device("cpu"))
+    config = read_config(folder)
+    if config.body_weights is not None:
+        open_language(folder, config, quick, cache_dir)
+    turn_end = part(folder, config, OWN_TURN_END)
+    if turn_end.exists() and turn_end.parent != folder:
+        prepare(str(turn_end.parent.resolve()), cache_dir)
+    return name
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m model.checkpoint", description="Convert between the two layouts.")
-    parser.add_argument("command", choices=["convert"])
-    parser.add_argument("source", help="folder or hub id of a checkpoint in either layout")
-    parser.add_argument("target", type=Path, help="folder to write; the layout is the other one")
+    parser = argparse.ArgumentParser("python -m model.checkpoint", description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    converting = commands.add_parser("convert", help="write a checkpoint in the other layout")
+    converting.add_argument("source", help="folder or hub id of a checkpoint in either layout")
+    converting.add_argument("target", type=Path, help="folder to write; the layout is the other one")
+    preparing = commands.add_parser("prepare", help="fetch and pack the weights that serving a model maps")
+    preparing.add_argument("model", nargs="?", help="as --model of the server (default: $OMNI_MODEL, else auto)")
+    preparing.add_argument(
+        "--cache-dir", type=Path, default=default_cache_dir(), help="folder of packed weights (default: %(default)s)"
+    )
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        convert(find(options.source), options.target)
-    except CheckpointError as error:
+        if options.command == "convert":
+            convert(find(options.source), options.target)
+        else:
+            print(f"{prepare(options.model, options.cache_dir)} is ready in {options.cache_dir}")
+    except OmniError as error:
         parser.exit(2, f"python -m model.checkpoint: {error}\n")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,13 @@ def network_state(model: LanguageModel, dtype: torch.dtype) -> dict[str, Tensor]
 
 def scale_rotation(network: OmniNetwork) -> None:
     """Divide the frequencies of a `transformers` body's rotation by the config's `rope_factors`, where it has any."""
-    factors = network.config.body.get("rope_factors")
-    if factors:
-        rotation: Any = network.body.rotary_emb
+    if factors := network.config.body.get("rope_factors"):
+        divide_frequencies(network.body.rotary_emb, factors)
+
+
+def divide_frequencies(rotation: Any, factors: Sequence[float] | None) -> None:
+    """Divide the frequencies of `transformers`' rotary embedding by (head_dim / 2,) numbers; None leaves them."""
+    if factors is not None:
         rotation.inv_freq = rotation.inv_freq / torch.tensor(factors, dtype=rotation.inv_freq.dtype)
 
 

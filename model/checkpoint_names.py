@@ -47,7 +47,7 @@ def choose(name: str | None, cache_dir: Path | None = None, dtype: object = "aut
     if not packed.is_file() and not QWEN_CODER_1_5B.present:
         log.warning(
             "model smol-omni: the weights of omni-1.5b are not on this machine; to fetch them: make setup, or "
-            "python -m model.weights prepare --model omni-1.5b"
+            "python -m model.checkpoint prepare omni-1.5b"
         )
         return SMOL_OMNI
     log.info("model omni-1.5b: its weights are on this machine, and memory is enough")

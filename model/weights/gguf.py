@@ -1,4 +1,4 @@
-"""GGUF files (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): metadata and tensors, in one file or in parts."""
+"""Metadata and tensors of GGUF files (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), whole or in parts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class GgufFile:
     def __init__(self, paths: Iterable[Path]) -> None:
         """`paths`: the file, or its consecutive parts. Raises `WeightsError` for what is no whole GGUF file."""
         self._bytes = bytes_ = JoinedBytes(paths)
-        if bytes_.size < 4 or bytes_.read(4) != b"GGUF":
+        if bytes_.size < 4 or bytes(bytes_.read(4)) != b"GGUF":
             raise WeightsError(f"{self.name} is not a GGUF file; give one, or fetch it again")
         version = bytes_.unsigned("I")
         if version not in _VERSIONS:
@@ -123,7 +123,9 @@ class GgufFile:
             raise WeightsError(f"{self.name}: the tensor {name} is {kind}; {', '.join(KINDS)} are run")
         block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
         if not shape or shape[-1] % block:
-            raise WeightsError(f"{self.name} is damaged: {name} has the shape {shape} in blocks of {block}; fetch it again")
+            raise WeightsError(
+                f"{self.name} is damaged: {name} has the shape {shape} in blocks of {block}; fetch it again"
+            )
         self._bytes.position = self._data + offset
         data = np.frombuffer(self._bytes.read(math.prod(shape) // block * size), np.uint8)
         rows = data.view(np.float32).reshape(shape) if kind == "F32" else data.reshape(*shape[:-1], -1)

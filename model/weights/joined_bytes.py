@@ -65,7 +65,7 @@ class JoinedBytes:
         return str(self.read(self.unsigned(length)), "utf-8")
 
     def strings(self, count: int) -> list[str]:
-        """The next strings, with lengths of 8 bytes: within a part without a call for each, as a vocabulary has many."""
+        """The next strings, with lengths of 8 bytes. Within a part there is no call for each: a vocabulary has many."""
         found: list[str] = []
         while len(found) < count:
             self._strings_of_one_part(count, found)

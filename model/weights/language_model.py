@@ -64,9 +64,15 @@ class LanguageModel:
     file has any, divide the frequencies of the rotation (head_dim / 2 numbers: Llama 3's scaling, or linear scaling).
     """
 
-    def __init__(self, file: GgufFile) -> None:
-        """Raises `WeightsError` for a shape that is not run, and for a tensor that lacks or is not known."""
+    def __init__(self, file: GgufFile, chat_template: str | None = None) -> None:
+        """`chat_template` is a Jinja template to use instead of the file's own.
+
+        Raises `WeightsError` for a shape that is not run, and for a tensor that lacks or is not known.
+        """
         self.file = file
+        own = file.metadata.get("tokenizer.chat_template")
+        self.template_text: str | None = chat_template or (None if own is None else str(own))
+        """The Jinja template of a chat."""
         self._refuse_other_shapes()
         listed = file.tensors
         self.tied = "output.weight" not in listed
@@ -131,9 +137,7 @@ class LanguageModel:
         """Names and shapes of the tensors that a model of this shape has."""
         body = self.body
         width, inner = body["hidden_size"], body["intermediate_size"]
-        queries, keys = (
-            body[heads] * body["head_dim"] for heads in ("num_attention_heads", "num_key_value_heads")
-        )
+        queries, keys = (body[heads] * body["head_dim"] for heads in ("num_attention_heads", "num_key_value_heads"))
         yield "token_embd.weight", (self.vocabulary, width)
         yield "output_norm.weight", (width,)
         if not self.tied:
@@ -213,24 +217,21 @@ class LanguageModel:
         return int(found) if found is not None and 0 <= int(found) < len(self._tokens) else None
 
     @property
-    def template_text(self) -> str | None:
-        """The Jinja template of a chat, as the file has it."""
-        found = self.file.metadata.get("tokenizer.chat_template")
-        return None if found is None else str(found)
+    def template(self) -> ChatTemplate:
+        """The chat template with the tokens that it may mention. Raises `WeightsError` where there is none."""
+        if self.template_text is None:
+            raise self._wrong(
+                "there is no chat template", "give a model that was trained to chat, or graft it with --chat-template"
+            )
+        ids = {name: self._token_id(key) for name, key in _NAMED_TOKENS.items()}
+        return ChatTemplate(
+            self.template_text, {name: self._tokens[number] for name, number in ids.items() if number is not None}
+        )
 
     @cached_property
     def chat(self) -> ChatTemplate | None:
-        """The chat template with the tokens that it may mention; None where it writes plain ChatML.
-
-        Raises `WeightsError` where there is none.
-        """
-        if self.template_text is None:
-            raise self._wrong("there is no chat template", "give a model that was trained to chat")
-        ids = {name: self._token_id(key) for name, key in _NAMED_TOKENS.items()}
-        template = ChatTemplate(
-            self.template_text, {name: self._tokens[number] for name, number in ids.items() if number is not None}
-        )
-        return None if _writes_chatml(template) else template
+        """The chat template; None where it writes plain ChatML. Raises `WeightsError` where there is none."""
+        return None if _writes_chatml(self.template) else self.template
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
@@ -267,8 +268,7 @@ class LanguageModel:
 
     def tokenizer_json(self) -> str:
         """The tokenizer, as `tokenizers.Tokenizer` reads it; it adds no tokens by itself. Takes seconds."""
-        from transformers.integrations.gguf import convert_gguf_tokenizer
-        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_TOKENIZER_MAPPING
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
 
         metadata, names = self.file.metadata, GGUF_TOKENIZER_MAPPING["tokenizer"]
         self._tokens  # noqa: B018 (says what is missing)

@@ -2,7 +2,7 @@
 
     | header, 64 bytes | section | section | … | index |
 
-Sections lie at multiples of 64 bytes. The header holds the file's size and where the index lies, with a SHA-256 of both.
+Sections lie at multiples of 64 bytes. The header holds the file's size, where the index lies, and a SHA-256.
 The index (JSON) holds the stamp of what was packed, each section's name, dtype, shape and offset, and a sum of all
 sections, as 64-bit integers modulo 2^64: 0.1 s over 1 GB that is in memory, and the pages are mapped by it at once.
 """
@@ -17,12 +17,13 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from model.weights.errors import WeightsError
 
@@ -106,7 +107,7 @@ def _without_file(path: Path, error: OSError, make: Make) -> Sections:
     return _in_memory(make)
 
 
-def _lock(path: Path) -> AcquireReturnProxy:
+def _lock(path: Path) -> AbstractContextManager[object]:
     """The lock of those who pack this file, held until the end of a `with`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".lock"))
@@ -143,10 +144,7 @@ def _read(path: Path, stamp: str) -> Sections:
     if _sum(np.frombuffer(mapped, np.uint64, (begin - _HEADER.size) // 8, _HEADER.size)) != index["sum"]:
         raise _Damaged("its content has changed")
     sections = (_Section(**fields) for fields in index["sections"])
-    return {
-        one.name: np.ndarray(tuple(one.shape), np.dtype(one.dtype), mapped, one.offset)
-        for one in sections
-    }
+    return {one.name: np.ndarray(tuple(one.shape), np.dtype(one.dtype), mapped, one.offset) for one in sections}
 
 
 def _sum(words: np.ndarray) -> int:
