@@ -30,7 +30,8 @@ from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, cores, median, percentile
 from benchmarks.server_process import server
 from model.chat import SYSTEM_PROMPT
-from model.wheels import SMOLLM2_GGUF, WHISPER_BASE_PARTS
+from model.weights.smollm2 import SMOLLM2_GGUF
+from model.weights.whisper_base import WHISPER_BASE_PARTS
 
 _SENTENCE = re.compile(r".*?[.!?][\"')]*(?=\s)", re.S)
 MAX_TOKENS = 160

@@ -106,7 +106,7 @@ class Rehearsal:
         into = self.stage.root / str(Path(self.stage.folder) / target).lstrip("/")
         sent = {line[1:] for line in (CONTEXT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
         for name in names:
-            if source is CONTEXT and name not in sent:
+            if source is CONTEXT and not any(name == path or name.startswith(f"{path}/") for path in sent):
                 raise RehearsalError(f"COPY {name}: .dockerignore keeps it from the builder")
             path = source / name.lstrip("/")
             ignored = shutil.ignore_patterns("__pycache__", "*.pyc") if source is CONTEXT else None

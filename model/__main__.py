@@ -95,7 +95,10 @@ def parser() -> argparse.ArgumentParser:
         "--max-seconds", type=float, default=40.0, metavar="SECONDS", help="of speech at most (default: 40)"
     )
     opened = made.add_argument_group("The model")
-    opened.add_argument("--model", help="folder or hub id of a checkpoint (default: the embedded model)")
+    opened.add_argument(
+        "--model",
+        help="auto, omni-1.5b, smol-omni, a folder, a hub id, or a GGUF file (default: $OMNI_MODEL, else auto)",
+    )
     opened.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     opened.add_argument(
         "--dtype",
@@ -111,11 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; → 0, or 2 with a sentence on standard error."""
     given = parser().parse_args(arguments)
     from model.request import OmniError  # after the flags: `--help` need not wait for torch
-    from model.wheels import WheelError
 
     try:
         report = answer(given)
-    except (OmniError, WheelError, ValueError) as error:
+    except (OmniError, ValueError) as error:
         print(f"{called_as('model')}: {error}", file=sys.stderr)
         return USAGE_EXIT
     print(json.dumps(asdict(report), ensure_ascii=False))
@@ -127,6 +129,7 @@ def answer(given: argparse.Namespace) -> Report:
     import torch
 
     from model.audio import WINDOW_SECONDS, AudioError, read_wav, write_wav
+    from model.checkpoint_names import choose
     from model.mouth import SAMPLE_RATE
     from model.omni import MiniOmni
     from model.request import Request
@@ -157,8 +160,9 @@ def answer(given: argparse.Namespace) -> Report:
     device = given.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    print("opening the model …", file=sys.stderr)
-    omni = MiniOmni.from_pretrained(given.model, device, given.dtype)
+    name = choose(given.model, dtype=given.dtype)
+    print(f"opening {name} …", file=sys.stderr)
+    omni = MiniOmni.from_pretrained(name, device, given.dtype)
     print("answering …", file=sys.stderr)
     spoken = ask(omni, request)
     seconds = len(spoken.samples) / SAMPLE_RATE
@@ -166,7 +170,7 @@ def answer(given: argparse.Namespace) -> Report:
     if written:
         write_wav(given.out, spoken.samples, SAMPLE_RATE)
     return Report(
-        model=given.model or "smol-omni",
+        model=name,
         task=task.value,
         heard=spoken.heard,
         text=spoken.done.text,

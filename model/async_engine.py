@@ -71,7 +71,7 @@ class _Listener:
 class AsyncEngine:
     """`async for event in engine.generate(request)`; leaving the loop cancels the answer within one engine step.
 
-    `omni` is an open model, or what `MiniOmni.from_pretrained` takes (None: the embedded model), opened by `start`.
+    `omni` is an open model, or what `MiniOmni.from_pretrained` takes (None: the default model), opened by `start`.
     """
 
     def __init__(
@@ -82,8 +82,9 @@ class AsyncEngine:
         device: str = "cpu",
         dtype: torch.dtype | str = "auto",
         threads: int | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
-        self._source = omni
+        self._source, self._cache_dir = omni, cache_dir
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_slots, self._max_queue = max_slots, max_queue
         self._engine: Engine | None = None
@@ -212,7 +213,7 @@ class AsyncEngine:
         self._cores = torch.get_num_threads()
         omni = self._source
         if not isinstance(omni, MiniOmni):
-            omni = MiniOmni.from_pretrained(omni, self._device, self._dtype)
+            omni = MiniOmni.from_pretrained(omni, self._device, self._dtype, self._cache_dir)
         self._engine = Engine(omni, self._max_slots, self._max_queue)
 
     def _submit(self, engine: Engine, prepared: Prepared, listener: _Listener) -> None:

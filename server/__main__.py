@@ -24,13 +24,23 @@ def main() -> int:
     import torch  # after the settings: `--help` need not wait for it
 
     from model.async_engine import AsyncEngine
+    from model.checkpoint_names import choose
+    from server.logs import configure_logging
     from server.serving import serve
 
+    configure_logging(settings.log_level, settings.log_format)
+    settings.model = choose(settings.model, settings.cache_dir, settings.dtype)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     engine = AsyncEngine(
-        settings.model, settings.slots, settings.queue, device, settings.dtype, threads=settings.threads or None
+        settings.model,
+        settings.slots,
+        settings.queue,
+        device,
+        settings.dtype,
+        threads=settings.threads or None,
+        cache_dir=settings.cache_dir,
     )
     return serve(settings, engine)
 

@@ -13,7 +13,6 @@ import uvicorn
 
 from server.app import create_app
 from server.generator import Generator
-from server.logs import configure_logging
 from server.service import Service
 from server.settings import Settings
 
@@ -51,7 +50,6 @@ class DrainingServer(uvicorn.Server):
 
 def serve(settings: Settings, generator: Generator) -> int:
     """Serve until a signal. → exit code: 0 after a signal, 1 when the model could not be started."""
-    configure_logging(settings.log_level, settings.log_format)
     server: DrainingServer
     app = create_app(settings, generator, on_failure=lambda: server.handle_exit(signal.SIGTERM, None))
     service: Service = app.state.service

@@ -30,6 +30,10 @@ def _not_blank(value: str | None) -> str | None:
     return value if value and value.strip() else None
 
 
+def _expanded(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser()
+
+
 class Settings(BaseSettings):
     """Mini-Omni voice chat server."""
 
@@ -47,8 +51,15 @@ class Settings(BaseSettings):
         protected_namespaces=("model_validate", "model_dump"),
     )
 
-    model: Annotated[str | None, AfterValidator(_not_blank)] = Field(
-        None, description="checkpoint folder or hub id, such as gpt-omni/mini-omni; none: the embedded model"
+    model: Annotated[str, AfterValidator(lambda name: name.strip() or "auto")] = Field(
+        "auto",
+        description="omni-1.5b, smol-omni, the folder or hub id of a checkpoint, or a GGUF file of a Llama, Qwen2 or "
+        "Qwen3 model; auto: omni-1.5b where its weights are installed and 3 GB of memory are free, else smol-omni",
+    )
+    cache_dir: Annotated[Path | None, AfterValidator(_expanded)] = Field(
+        None,
+        description="folder of packed weights, made at the first start and shared by all servers of a machine; none: "
+        "mini-omni in $XDG_CACHE_HOME or ~/.cache",
     )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every network")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")

@@ -19,16 +19,20 @@ LARGEST_MB = 45
 """Embedded checkpoint, 38 MB unpacked, included."""
 AWAY = """
 import sys
+from pathlib import Path
 sys.path.insert(0, {wheel!r})
 from model.checkpoint import EMBEDDED, read_config
-from model.wheels import _LIST
+from model.checkpoint_names import CHECKPOINTS
+from model.weights.wheels import LARGE, SMALL, requirements
 from omni_command import version
 from server.api_docs import _DOCUMENTS
 from server.settings import Settings
 page = Settings(_env_file=None).static_dir
 print(version(), read_config(EMBEDDED).audio_route)
 print((page / "index.html").is_file(), (_DOCUMENTS / "protocol.md").is_file())
-print(all({wheel!r} in str(path) for path in (EMBEDDED, page, _DOCUMENTS, _LIST)), _LIST.is_file())
+lists = [requirements(name) for name in (SMALL, LARGE)]
+print(all({wheel!r} in str(path) for path in (EMBEDDED, page, _DOCUMENTS, *lists)), all(map(Path.is_file, lists)))
+print(read_config(CHECKPOINTS / "omni-1.5b").mouth == read_config(EMBEDDED).mouth)
 """
 
 
@@ -103,9 +107,10 @@ def test_every_module_and_every_file_of_the_page_is_in_it(names: set[str]) -> No
     assert page == {name for name in names if name.startswith("server/static/")}
 
 
-def test_the_checkpoint_is_in_it_without_what_only_trains(names: set[str], wheel: Path) -> None:
-    inside = {name.removeprefix("model/checkpoints/smol-omni/") for name in names if "/checkpoints/" in name}
-    assert inside == {path.name for path in (ROOT / "checkpoints" / "smol-omni").iterdir() if path.is_file()}
+def test_the_checkpoints_are_in_it_without_what_only_trains(names: set[str], wheel: Path) -> None:
+    inside = {name.removeprefix("model/") for name in names if "/checkpoints/" in name}
+    folders = (ROOT / "checkpoints" / name for name in ("smol-omni", "omni-1.5b"))
+    assert inside == {str(path.relative_to(ROOT)) for folder in folders for path in folder.iterdir() if path.is_file()}
     assert wheel.stat().st_size < LARGEST_MB * 1_000_000
 
 
@@ -126,4 +131,4 @@ def test_away_from_the_checkout_it_finds_its_own_files(wheel: Path, tmp_path: Pa
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert ran.stdout.split() == [version, "tts_adapter", "True", "True", "True", "True"]
+    assert ran.stdout.split() == [version, "tts_adapter", *["True"] * 5]

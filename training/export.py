@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from model.checkpoint import read_config
 from model.config import smol_omni
 from model.rounded import save_rounded
 from model.tts_adapter import TtsAdapter
-from model.wheels import SMOLLM2_GGUF
+from model.weights.language_model import LanguageModel
+from model.weights.smollm2 import SMOLLM2
 from training.codec import load_codec
 from training.coder import CODEC_ENCODER
 from training.listen import load_adapter
@@ -57,9 +57,8 @@ def main() -> None:
     fields = {"model_type": "smol-omni", **config.to_dict()}
     (options.out / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
     if not (options.out / "tokenizer.json").exists():
-        path = SMOLLM2_GGUF.locate()
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).backend_tokenizer
-        tokenizer.save(str(options.out / "tokenizer.json"), pretty=False)
+        tokenizer = LanguageModel(SMOLLM2.open()).tokenizer_json()
+        (options.out / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     for file in sorted(options.out.iterdir()):
         print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB")
 

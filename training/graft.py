@@ -6,6 +6,7 @@ own voice does so at once, untrained or not). `--route body` is the paper's: aud
 and head grown by new rows that training fills.
 
     python -m training.graft --body HuggingFaceTB/SmolLM2-360M-Instruct OUT
+    python -m training.graft --body some-model.Q4_K_M.gguf OUT
     python -m training.graft --body Qwen/Qwen2-0.5B --route body --ears whisper-small --mouth snac_24khz OUT
     python -m server --model OUT
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +23,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint import CheckpointError, build_network, save
+from model.checkpoint import TOKENIZER, build_network, save, write_own
+from model.checkpoint_language import GGUF, language_fields, with_language
 from model.config import OmniConfig
 from model.network import OmniNetwork, layer_kinds, sliding_window
 from model.omni import MiniOmni
+from model.request import OmniError
 from model.vocabulary import AUDIO_LAYERS, STREAMS, Vocabulary
+from model.weights.language_model import LanguageModel
+from training.gguf_body import open_gguf, tokenizer_of
 from training.graft_body import Body, GraftError, body_fields, open_body, short
 from training.graft_parts import ears_width, mouth_config, write_ears, write_mouth
 
@@ -188,10 +194,39 @@ def graft(
     return config
 
 
+def graft_gguf(
+    model: LanguageModel, path: Path, out: Path, ears: str = "whisper-base", mouth: str = "embedded"
+) -> OmniConfig:
+    """Write a checkpoint of route tts_adapter around a GGUF file, which is copied and served as it is.
+
+    Its chat template and the tokens that end its text come with it. `GraftError` where it cannot be.
+    """
+    sizes, _ = mouth_config(mouth)
+    width = ears_width(ears, "tts_adapter")
+    spoken = OmniConfig(
+        body={},
+        audio_route="tts_adapter",
+        ears="whisper-base",
+        ears_width=width,
+        tts_adapter=sizes.tts_adapter,
+        mouth=sizes.mouth,
+        body_weights=f"body{GGUF}",
+    )
+    config = with_language(spoken, language_fields(model, text=True), out)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(path, out / f"body{GGUF}")
+    write_own(out, config, None)
+    tokenizer_of(model).save(str(out / TOKENIZER))
+    write_mouth(config, mouth, out)
+    return config
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the checkpoint to write")
-    parser.add_argument("--body", required=True, help="folder or hub id of a causal language model of transformers")
+    parser.add_argument(
+        "--body", required=True, help="folder or hub id of a causal language model of transformers, or a GGUF file"
+    )
     parser.add_argument("--route", choices=["tts_adapter", "body"], default="tts_adapter")
     parser.add_argument("--ears", default="whisper-base", help="whisper-base, whisper-small, or openai-whisper's file")
     parser.add_argument("--mouth", default="embedded", help="embedded, or a folder of SNAC at 24 kHz")
@@ -200,9 +235,13 @@ def main() -> None:
     options = parser.parse_args()
     template = options.chat_template.read_text(encoding="utf-8") if options.chat_template else None
     try:
-        body = open_body(options.body, template)
-        graft(body, options.out, options.route, options.ears, options.mouth, options.post_adapter_layers)
-    except (GraftError, CheckpointError) as error:
+        if options.body.endswith(GGUF) and options.route == "tts_adapter" and not options.post_adapter_layers:
+            path = Path(options.body)
+            graft_gguf(open_gguf(path, template), path, options.out, options.ears, options.mouth)
+        else:
+            body = open_body(options.body, template)
+            graft(body, options.out, options.route, options.ears, options.mouth, options.post_adapter_layers)
+    except (GraftError, OmniError) as error:
         parser.exit(2, f"python -m training.graft: {error}\n")
     size = sum(file.stat().st_size for file in options.out.rglob("*") if file.is_file())
     print(f"{options.out}: {size / 1e6:.0f} MB. Talk to it: python -m server --model {options.out}")

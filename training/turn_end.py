@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoint import EMBEDDED, TOKENIZER, open_ears, read_config, read_network
+from model.checkpoint import EMBEDDED, open_ears, open_language, read_config
 from model.checkpoint import Precision as ModelPrecision
-from model.checkpoint_files import read_tokenizer
 from model.ears import EarAdapter, Hearing
+from model.settings import default_cache_dir
 from model.turn_end import TurnEnd, has_words
 from training.data.shards import save_arrays
 from training.data.turns import read_turns
@@ -71,15 +71,13 @@ class Listener:
     def __init__(self) -> None:
         config, device = read_config(EMBEDDED), torch.device("cpu")
         precision = ModelPrecision.of("auto", device)
-        tokenizer = read_tokenizer(EMBEDDED / TOKENIZER)
         ears = open_ears(EMBEDDED, config, precision, device)
+        _, network, tokenizer = open_language(EMBEDDED, config, precision, default_cache_dir())
         assert tokenizer is not None
         assert ears is not None
         assert ears.quick is not None
         ears.quick = _FirstReading(ears.quick)
-        network = read_network(EMBEDDED, config, precision).eval()
-        network.fuse(precision.weights)
-        self.ears, self.judge = ears, TurnEnd(network, tokenizer, {})
+        self.ears, self.judge = ears, TurnEnd(network.eval(), tokenizer, {})
 
     def cues(self, shard: Path) -> Cues:
         """Of the utterances of a shard in which words were heard."""

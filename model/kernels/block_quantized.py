@@ -25,11 +25,10 @@ from model.kernels.int_gemm import (
     K4,
     K5,
     K6,
-    SUPERBLOCK,
-    VECTORS,
-    RECORD_BLOCKS,
     RECORD_BYTES,
     SCALE_BYTES,
+    SUPERBLOCK,
+    VECTORS,
     quantize_block,
     tile_bytes,
     tile_products,
@@ -66,7 +65,9 @@ class BlockMatrix:
         Raises `ValueError` for other kinds.
         """
         if kind not in FORMATS:
-            raise ValueError(f"{kind} matrices cannot be taken as they are, only {', '.join(FORMATS)}: give the numbers")
+            raise ValueError(
+                f"{kind} matrices cannot be taken as they are, only {', '.join(FORMATS)}: give the numbers"
+            )
         size, bytes_ = (SUPERBLOCK, _K_BYTES[kind]) if kind in _K_BYTES else (BLOCK, _BLOCK_BYTES[kind])
         inputs = rows.shape[1] // bytes_ * size
         matrix = cls.__new__(cls)
@@ -136,9 +137,11 @@ class BlockMatrix:
         counters, chunk = new_counters(1), max(1, self.tiles // 32)
         work = self.nbytes * -(-len(rows) // 8)
         threads = threads_for(self.tiles // chunk) if work >= THREADED_BYTES else 1
-        on_threads(
-            lambda: _multiply(counters, self.form, self.address, self.tiles, self.blocks, chunk, words, scales, y), threads
-        )
+
+        def multiply() -> None:
+            _multiply(counters, self.form, self.address, self.tiles, self.blocks, chunk, words, scales, y)
+
+        on_threads(multiply, threads)
         return torch.from_numpy(y)[:, : self.outputs].reshape(*x.shape[:-1], self.outputs)
 
     def rows(self, outputs: Tensor) -> Tensor:
@@ -165,7 +168,8 @@ _COUNTED_FROM = {"Q4_0": -8, "Q5_0": -16, "Q8_0": -128}
 
 
 def _taken(kind: str, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(outputs, blocks or superblocks, bytes) of a GGUF kind → scales (tiles, records, bytes), q (outputs, blocks, 32)."""
+    """(outputs, blocks or superblocks, bytes) of a GGUF kind → scales (tiles, records, bytes) and q (outputs, blocks,
+    32)."""
     if kind in _K_BYTES:
         return _taken_k(kind, raw)
     step = raw[..., :2].copy().view(np.float16)[..., 0]

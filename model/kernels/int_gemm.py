@@ -238,9 +238,9 @@ def tile_products(  # type: ignore[no-untyped-def]
 ):
     """`rows` rows of activations times a tile; the sums go to the first 16 · `rows` places of `y`.
 
-    `rows` and `form` (a format) are literals. The tile lies at an address in memory, so that
-    matrices may lie anywhere; who calls keeps them alive. Activations lie as `quantize_block` lays them out: those of the rows' first block begin with block
-    number `first`, and the rows lie side by side.
+    `rows` and `form` (a format) are literals. The tile lies at an address in memory, so that matrices may lie anywhere;
+    the caller keeps them alive. Activations lie as `quantize_block` lays them out: those of the rows' first block begin
+    with block number `first`, and the rows lie side by side.
     """
     many, format_ = rows.literal_value, form.literal_value
     bits = BITS[format_]

@@ -92,10 +92,11 @@ class DecoderKernel:
         qkv = np.empty((count, int(table[0, _Q:_OUT, 2].sum()) * LANES), np.float32)
         counters = new_counters(self.layers * _PHASES + 1)
         weights = self.weights
+        sizes = (weights.heads, weights.groups, self.head_dim, np.float32(weights.eps))
 
         def work() -> None:
             _forward(
-                counters, table, *self._small, *self._rotation, weights.heads, weights.groups, self.head_dim, np.float32(weights.eps),
+                counters, table, *self._small, *self._rotation, *sizes,
                 keys, values, slots, places, state, qkv, *near, *far,
             )  # fmt: skip
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.kernels.block_quantized import FORMATS, BlockMatrix
-from model.wheels import GgufTensor
+from model.weights.gguf import GgufTensor
 
 KERNEL_TYPES = ("llama", "qwen2", "qwen3")
 """Model types, as `transformers` names them, that the kernel runs."""
@@ -26,10 +26,7 @@ MATRICES = {
     "down": "mlp.down_proj",
 }
 """The matrices of a layer, in the order in which it reads them, and their keys in `transformers`."""
-_SMALL = ("norms", "last_norm", "biases", "head_norms", "frequencies")
 _SHAPES = "decoder.matrices"
-LAYOUT = 1
-"""Version of what `sections` writes: a packed file of another version is made anew."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +92,20 @@ class DecoderWeights:
             key = f"decoder.{layer}.{name}"
             return BlockMatrix.over(sections[key], *shapes[key])
 
-        small = [torch.from_numpy(np.array(sections[f"decoder.{name}"])) for name in _SMALL]
+        def array(name: str) -> Tensor:
+            return torch.from_numpy(np.array(sections[f"decoder.{name}"]))
+
         heads = int(fields["num_attention_heads"])
         return cls(
             [[matrix(layer, name) for name in MATRICES] for layer in range(int(fields["num_hidden_layers"]))],
-            *small,
-            heads=heads,
-            groups=int(fields.get("num_key_value_heads") or heads),
-            eps=float(fields["rms_norm_eps"]),
+            array("norms"),
+            array("last_norm"),
+            array("biases"),
+            array("head_norms"),
+            array("frequencies"),
+            heads,
+            int(fields.get("num_key_value_heads") or heads),
+            float(fields["rms_norm_eps"]),
         )
 
 
@@ -117,9 +120,7 @@ def packed_matrix(tensor: GgufTensor) -> BlockMatrix:
     return BlockMatrix(torch.from_numpy(np.array(tensor.exact(), np.float32)))
 
 
-def decoder_sections(
-    fields: Mapping[str, Any], tensors: Mapping[str, GgufTensor]
-) -> Iterator[tuple[str, np.ndarray]]:
+def decoder_sections(fields: Mapping[str, Any], tensors: Mapping[str, GgufTensor]) -> Iterator[tuple[str, np.ndarray]]:
     """A decoder's tensors, under the keys of `transformers`, as named arrays that can be kept in a file.
 
     One matrix is in memory at a time. `fields` are those of a `transformers` configuration.
@@ -142,8 +143,11 @@ def decoder_sections(
     yield "decoder.last_norm", exact("norm.weight")
     of_q = [f"{MATRICES[name]}.bias" for name in "qkv"]
     biased = f"layers.0.{of_q[0]}" in tensors
-    yield "decoder.biases", np.stack(
-        [np.concatenate([exact(f"layers.{layer}.{key}") for key in of_q]) if biased else _EMPTY for layer in layers]
+    yield (
+        "decoder.biases",
+        np.stack(
+            [np.concatenate([exact(f"layers.{layer}.{key}") for key in of_q]) if biased else _EMPTY for layer in layers]
+        ),
     )
     normed = "layers.0.self_attn.q_norm.weight" in tensors
     none = np.zeros((len(layers), 2, 0), np.float32)

@@ -14,14 +14,15 @@ from model.fused import FusedBody
 from model.omni import MiniOmni
 from model.request import AudioChunk, Done, Heard, InvalidRequest, Request, TextDelta, Turn
 from model.vocabulary import Task
-from model.wheels import smollm2_state_dict
+from model.weights.language_model import LanguageModel
+from model.weights.smollm2 import SMOLLM2
 
 
 @pytest.fixture(scope="module")
 def transformers_body() -> LlamaForCausalLM:
     fields = {name: value for name, value in SMOLLM2_BODY.items() if name != "model_type"}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, **fields))
-    model.model.load_state_dict(smollm2_state_dict())
+    model.model.load_state_dict(LanguageModel(SMOLLM2.open()).state_dict())
     model.tie_weights()
     return model.eval()
 

@@ -109,7 +109,7 @@ class Writer:
     """Samples continuations of many prompts side by side."""
 
     def __init__(self, rows: int) -> None:
-        self.omni = MiniOmni.from_pretrained(dtype="bfloat16")
+        self.omni = MiniOmni.from_pretrained("smol-omni", dtype="bfloat16")
         self.rows = rows
 
     def __call__(self, prompts: list[str], max_tokens: int, sampling: SamplingParams) -> list[str | None]:
