@@ -65,9 +65,7 @@ class BlockMatrix:
         Raises `ValueError` for other kinds.
         """
         if kind not in FORMATS:
-            raise ValueError(
-                f"{kind} matrices cannot be taken as they are, only {', '.join(FORMATS)}: give the numbers"
-            )
+            raise ValueError(f"{kind} matrices are not kept as they are, only {', '.join(FORMATS)}: give the numbers")
         size, bytes_ = (SUPERBLOCK, _K_BYTES[kind]) if kind in _K_BYTES else (BLOCK, _BLOCK_BYTES[kind])
         inputs = rows.shape[1] // bytes_ * size
         matrix = cls.__new__(cls)
