@@ -196,8 +196,8 @@ class AsyncEngine:
 
     @property
     def _half(self) -> int:
-        """Cores for one of two who work at the same time, and for steps, which wait for memory more than for cores:
-        the rest is for the event loop, whose delays would be heard."""
+        """Cores for one of two who work at the same time, and for steps of a small model, which wait for memory more
+        than for cores: the rest is for the event loop, whose delays would be heard."""
         return max(1, self._cores // 2)
 
     @staticmethod
@@ -243,7 +243,8 @@ class AsyncEngine:
                 if command is None:
                     return
                 command()
-            self._share_cores(self._cores if engine.reading and not self._hearing else self._half)
+            wide = (engine.reading or engine.large) and not self._hearing
+            self._share_cores(self._cores if wide else self._half)
             for number, event in self._step(engine):
                 listener = self._listeners.get(number)
                 if listener is None:

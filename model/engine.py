@@ -41,6 +41,8 @@ PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
 PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
+LARGE_MODEL_BYTES = 1 << 28
+"""A model that reads so much for a position takes a quarter of these slices, and all cores for every step."""
 EMBEDDED_WINDOW = 1024
 """Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
 
@@ -65,6 +67,8 @@ class Engine:
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
         self._newcomers = pacing.Newcomers()
+        self.large = omni.network.bytes_of_a_step >= LARGE_MODEL_BYTES
+        """A step keeps all cores busy: one of them alone would take as long as somebody hears."""
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
@@ -224,6 +228,8 @@ class Engine:
     def _prefill(self, working: Sequence[Answer]) -> None:
         """Run the next slice of the first prompt that is waiting."""
         slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
+        if self.large:
+            slice_ //= 4
         waiting = next((a for a in _written(working) if a.rows and len(a.rows[0].waiting) > 1), None)
         if waiting is None:
             return
