@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
+from server.time_zones import TimeZone
 from server.events import (
     AnswerText,
     AnswerTextDone,
@@ -49,6 +50,7 @@ class Start(_Message):
     eagerness: Eagerness | Literal["off"] | None = None
     idle_prompt_ms: int | None = Field(None, ge=0, le=3_600_000)
     language: str = Field("en", max_length=35)
+    time_zone: TimeZone | None = None
     speed: float = Field(1.0, ge=SLOWEST, le=FASTEST)
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
