@@ -6,6 +6,7 @@ A module of its own at the top, since `client` imports neither `server` nor `mod
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -35,3 +36,12 @@ def find_time_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # unknown; not a plain relative path; a folder
         raise ValueError(f"{name[:64]!r} is not an IANA time zone; give a name such as Europe/Berlin") from None
+
+
+def local_time_zone() -> str | None:
+    """The IANA name of this machine's time zone: `TZ`, else where /etc/localtime points; None where neither says."""
+    name = os.environ.get("TZ", "").lstrip(":") or str(Path("/etc/localtime").resolve()).partition("zoneinfo/")[2]
+    try:
+        return find_time_zone(name).key if name else None
+    except ValueError:
+        return None

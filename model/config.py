@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from model.lm.chat import ChatTemplate
-from model.lm.defaults import ChatDefaults
+from model.lm.defaults import SMOLLM2_DEFAULTS, ChatDefaults
 from model.mouth import MouthConfig
 from model.tts_adapter import TtsAdapterConfig
 from model.vocabulary import Vocabulary
@@ -109,7 +109,10 @@ class OmniConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """For `config.json`; `from_dict` is the inverse."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.chat_defaults == ChatDefaults():
+            del fields["chat_defaults"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> OmniConfig:
@@ -153,4 +156,5 @@ def smol_omni(tts_adapter: TtsAdapterConfig, mouth: MouthConfig) -> OmniConfig:
         ears="whisper-base",
         tts_adapter=tts_adapter,
         mouth=mouth,
+        chat_defaults=SMOLLM2_DEFAULTS,
     )

@@ -77,7 +77,7 @@ class Request:
     """Instructions that follow the model's own system prompt and example turns (`model.lm.defaults`): a persona, what
     the conversation is about. The published model has no place for one."""
     asked_at: datetime | None = field(default=None, compare=False)
-    """When it is asked, with the person's time zone: a chat model is told the date and time. None: it is told neither."""
+    """When it is asked, in the person's time zone: a chat model is told date and time. None: it is told neither."""
     history: tuple[Turn, ...] = ()
     """Earlier turns, oldest first; the oldest are dropped when the window is full."""
     sampling: SamplingParams = field(default_factory=SamplingParams)

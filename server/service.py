@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import structlog
 
-from omni_command import find_time_zone
 from model.process_memory import settle
 from model.request import InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
+from omni_command import find_time_zone
 from server.auth import Keys
 from server.conversation import Conversation
 from server.events import Problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from model.abbreviations import ABBREVIATIONS, DOTTED, TITLES
 from model.lm.markup import MarkupFilter
 
@@ -11,6 +13,7 @@ _REPEATED_WORDS = 4
 """A clause of so many words is not said twice in an answer."""
 _CLOSING = "\"'”’)]"
 _CLAUSE_ENDS = ",;:"
+_DOTTED_LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _OPENING = "\"'“‘(["
 
 
@@ -24,10 +27,10 @@ def ends_sentence(word: str, before: str = "") -> bool:
     name = core.rstrip(".").lstrip(_OPENING)
     if name.lower() in TITLES:
         return not name[:1].isupper()
-    if name.lower() in ABBREVIATIONS or name.lower() in DOTTED:
+    if name.lower() in ABBREVIATIONS or name.lower() in DOTTED or _DOTTED_LETTERS.fullmatch(name):
         return False
     initial = len(name) == 1 and name.isupper() and name != "I"
-    return not (initial and (not before or before[0].isupper()) and before[-1:] not in _CLAUSE_ENDS)
+    return not initial or before.endswith(",")  # the last letter of a word that was spelled aloud
 
 
 class AnswerText:

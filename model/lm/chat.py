@@ -2,11 +2,12 @@
 
 A prompt is, in this order:
 
-1. a system message, the model's own (`ChatDefaults.system_prompt`) with the date on which the conversation began, and the
-   example turns: the same tokens in every conversation of a day, so that the KV cache holds them once read;
+1. a system message, the model's own (`ChatDefaults.system_prompt`) with the date on which the conversation began, and
+   the example turns: the same tokens in every conversation of a day, so that the KV cache holds them once read;
 2. a system message with the request's own instructions, where it has some;
-3. earlier turns, with a note of the time before those that ask about it;
-4. the question, with such a note where it needs one.
+3. earlier turns, each after a note of what the model cannot know where its question is about that: the time of day, the
+   letters of a word;
+4. the question, after such a note where it needs one.
 
 A later prompt of the same conversation begins with all tokens of the one before, up to the answer: nothing is read
 twice, whatever the clock says meanwhile.
@@ -63,8 +64,93 @@ def _time_note(moment: datetime, began: datetime) -> str:
     return note if moment.date() == began.date() else f"Today is {full_date(moment)}. {note}"
 
 
+# -- letters ----------------------------------------------------------------------------------------------------------
+_ABOUT_LETTERS = re.compile(r"\b(spell|spells|spelled|spelt|spelling|letters|(first|last) letter)\b", re.IGNORECASE)
+_SPELLED_WORD = re.compile(r"[A-Za-z]{2,20}")
+_ASKING = frozenset(
+    [
+        "how",
+        "do",
+        "you",
+        "spell",
+        "spells",
+        "spelled",
+        "spelt",
+        "spelling",
+        "the",
+        "word",
+        "words",
+        "please",
+        "aloud",
+        "loud",
+        "out",
+        "is",
+        "are",
+        "it",
+        "can",
+        "could",
+        "would",
+        "me",
+        "for",
+        "us",
+        "my",
+        "your",
+        "in",
+        "of",
+        "what",
+        "what's",
+        "letter",
+        "letters",
+        "name",
+        "an",
+        "and",
+        "to",
+        "does",
+        "did",
+        "one",
+        "again",
+        "slowly",
+        "tell",
+        "say",
+        "that",
+        "this",
+        "about",
+        "many",
+        "there",
+        "with",
+        "first",
+        "last",
+        "on",
+        "know",
+        "we",
+        "if",
+        "so",
+        "ok",
+        "okay",
+        "now",
+        "then",
+        "hey",
+        "hi",
+        "no",
+        "not",
+        "mean",
+        "let's",
+    ]
+)
+
+
+def _letters_note(question: str) -> str | None:
+    """The letters of the words that somebody wants to have spelled, which a model of word pieces cannot see."""
+    words = [word for word in _SPELLED_WORD.findall(question) if word.lower() not in _ASKING]
+    if not words and "letter" in question.lower():
+        words = ["letter"]
+    if not 0 < len(words) <= 3:
+        return None
+    return " ".join(f"{word.capitalize()} is spelled {', '.join(word.upper())}." for word in words)
+
+
 # -- messages ---------------------------------------------------------------------------------------------------------
-def _turn_messages(turn: Turn, note: str | None) -> list[Message]:
+def _turn_messages(turn: Turn, note: str = "") -> list[Message]:
     """Of an earlier turn. Nobody asked where the assistant spoke first; nothing was heard of some answers."""
     messages: list[Message] = []
     if note:
@@ -88,15 +174,21 @@ def build_messages(defaults: ChatDefaults, question: str, request: Request, drop
     if head:
         messages.append({"role": "system", "content": "\n".join(head)})
     for example in defaults.examples:
-        messages += _turn_messages(example, None)
+        messages += _turn_messages(example)
     if request.system_prompt:
         messages.append({"role": "system", "content": request.system_prompt})
     stated: datetime | None = None
+    spelling = False  # the turn before was about letters
     for turn, time in zip(turns, times, strict=True):
-        note = None
+        notes = []
         if time and began and _ABOUT_TIME.search(turn.user) and (not stated or time - stated >= _TIME_IS_STALE):
-            note, stated = _time_note(time, began), time
-        messages += _turn_messages(turn, note)
+            notes.append(_time_note(time, began))
+            stated = time
+        about_letters = bool(_ABOUT_LETTERS.search(turn.user))
+        letters = _letters_note(turn.user) if about_letters or spelling else None
+        spelling = letters is not None
+        notes += [letters] if letters else []
+        messages += _turn_messages(turn, " ".join(notes))
     return messages
 
 

@@ -27,7 +27,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _REFERENCE = re.compile(r"\[\^?\d{1,3}\]")
 _AUTOLINK = re.compile(r"<((?:https?://|www\.)[^>]+)>")
 _TAG = re.compile(r"</?[A-Za-z][^>]*>")
-_ADDRESS = re.compile(r"(?:https?://)(?:www\.)?([\w-]+(?:\.[\w-]+)*)(?:[:/?#][^\s)\]]*[\w/=&#-])?|www\.([\w.-]+\w)\S*")
+_ADDRESS = re.compile(r"(?:https?://(?:www\.)?|(?<!\w)www\.)([\w-]+(?:\.[\w-]+)*)(?:[:/?#][^\s)\]]*[\w/=&#-])?")
 _LATEX = (
     (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r"\1/\2"),
     (re.compile(r"\\(?:text|mathrm|mathbf|boxed)\{([^{}]*)\}"), r"\1"),
@@ -161,9 +161,7 @@ class MarkupFilter:
         if self._said and _PERSON.fullmatch(unit):
             self.ended = True
             return True
-        if _ASSISTANT.fullmatch(unit) or (not self._said and _PERSON.fullmatch(unit)):
-            return True
-        return False
+        return bool(_ASSISTANT.fullmatch(unit) or (not self._said and _PERSON.fullmatch(unit)))
 
     # -- words --------------------------------------------------------------------------------------------------------
     def _visible(self, word: str) -> list[str]:
@@ -194,7 +192,7 @@ class MarkupFilter:
         text = _TAG.sub("", _AUTOLINK.sub(r"\1", text))
         if _EMOTICON.fullmatch(text):
             return ""
-        text = _ADDRESS.sub(lambda match: (match[1] or match[2]).replace(".", " dot "), text)
+        text = _ADDRESS.sub(lambda match: match[1].replace(".", " dot "), text)
         text = _MATH_BRACKET.sub("", text)
         if "\\" in text:
             for pattern, said in _LATEX:

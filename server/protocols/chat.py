@@ -13,9 +13,9 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from omni_command import find_time_zone
 from model.audio import WINDOW_SECONDS
 from model.request import AudioChunk, Done, InvalidRequest
+from omni_command import find_time_zone
 from server.audio import to_pcm16
 from server.events import ANSWER_SAMPLE_RATE
 from server.options import make_request

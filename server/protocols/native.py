@@ -8,9 +8,9 @@ from functools import partial
 
 from fastapi import APIRouter, WebSocket
 
-from omni_command import find_time_zone
 from model.request import Turn
 from model.sampling import SamplingParams
+from omni_command import find_time_zone
 from server.audio import MicrophoneDecoder, to_pcm16
 from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent

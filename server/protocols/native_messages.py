@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
-from server.time_zones import TimeZone
 from server.events import (
     AnswerText,
     AnswerTextDone,
@@ -27,6 +26,7 @@ from server.events import (
     SpeechStopped,
 )
 from server.protocols.connection import BadMessage, read_object
+from server.time_zones import TimeZone
 
 
 class _Message(BaseModel):

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from omni_command import find_time_zone
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
+from omni_command import find_time_zone
 from server.audio import Encoding
 from server.options import SessionOptions
 from server.protocols.connection import BadMessage
