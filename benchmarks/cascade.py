@@ -29,7 +29,9 @@ from benchmarks.conversation import Turn, conversation
 from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, cores, median, percentile
 from benchmarks.server_process import server
-from model.chat import SYSTEM_PROMPT
+from model.checkpoint import EMBEDDED, read_config
+from model.lm.chat import build_messages
+from model.request import Request
 from model.weights.smollm2 import SMOLLM2_GGUF
 from model.weights.whisper_base import WHISPER_BASE_PARTS
 
@@ -105,7 +107,7 @@ class Cascade:
         return Answered(heard_ms, first_sentence_ms, first_audio_ms, passed(), seconds, heard, text)
 
     def _written(self, question: str) -> Iterator[str]:
-        messages = [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": question}]
+        messages = build_messages(read_config(EMBEDDED).chat_defaults, question, Request(text=question))
         for chunk in self._body.create_chat_completion(
             messages, stream=True, temperature=0.0, repeat_penalty=REPETITION_PENALTY, max_tokens=MAX_TOKENS
         ):

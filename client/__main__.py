@@ -19,7 +19,7 @@ import soundfile
 import soxr
 
 from client.omni_client import Audio, Error, Event, OmniClient, OmniClientError
-from omni_command import called_as, version
+from omni_command import called_as, find_time_zone, local_time_zone, version
 
 RATES = range(8_000, 48_001)
 LONGEST_S = 30
@@ -89,6 +89,7 @@ async def ask_all(client: OmniClient, questions: list[tuple[bytes, int]], texts:
 async def converse(options: argparse.Namespace) -> int:
     """Print every event → the exit status: 1 when there was an error."""
     settings: dict[str, Any] = {"system_prompt": options.persona, "seed": options.seed, "speed": options.speed}
+    settings["time_zone"] = options.time_zone.key if options.time_zone else local_time_zone()
     answer, status = Answer(options.out), 0
     questions = [read_question(path) for path in options.question]
     if options.mic:
@@ -130,6 +131,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     how.add_argument(
         "--silence-ms", type=int, default=500, metavar="MS",
         help="with --mic: pause that ends a turn, 200 to 3000 ms (default: %(default)s)",
+    )  # fmt: skip
+    how.add_argument(
+        "--time-zone", type=find_time_zone, metavar="ZONE",
+        help="IANA name, for questions about date and time (default: this machine's, where it has a name)",
     )  # fmt: skip
     how.add_argument("--speed", type=float, metavar="N", help="how fast it speaks, 0.5 to 1.25 (default: 1)")
     how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answers (default: drawn anew)")

@@ -20,12 +20,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omni_command import called_as, version
+from omni_command import called_as, find_time_zone, version
 
 if TYPE_CHECKING:
     from model.omni import MiniOmni
@@ -85,15 +86,20 @@ def parser() -> argparse.ArgumentParser:
         "--temperature", type=float, default=0.0, metavar="N", help="of its text; 0 is the likeliest (default: 0)"
     )
     answered.add_argument(
-        "--repetition-penalty", type=float, default=1.0, metavar="N",
-        help="1 to 2; above 1, words that were said are less likely (default: 1)",
+        "--repetition-penalty", type=float, metavar="N",
+        help="1 to 2; above 1, words that were said are less likely (default: the model's own)",
     )  # fmt: skip
     answered.add_argument(
-        "--max-tokens", type=int, default=256, metavar="TOKENS", help="of its text at most (default: %(default)s)"
+        "--system-prompt", metavar="TEXT", help="instructions in addition to the model's own prompt (default: none)"
     )
     answered.add_argument(
-        "--max-seconds", type=float, default=40.0, metavar="SECONDS", help="of speech at most (default: 40)"
-    )
+        "--time-zone", type=find_time_zone, metavar="ZONE",
+        help="IANA name, for questions about date and time (default: this machine's)",
+    )  # fmt: skip
+    limits = "at most (default: the model's own, which the server has, too)"
+    answered.add_argument("--max-tokens", type=int, metavar="TOKENS", help=f"of its text {limits}")
+    answered.add_argument("--max-sentences", type=int, metavar="N", help=f"of its text {limits}")
+    answered.add_argument("--max-seconds", type=float, metavar="SECONDS", help=f"of speech {limits}")
     opened = made.add_argument_group("The model")
     opened.add_argument(
         "--model",
@@ -152,8 +158,9 @@ def answer(given: argparse.Namespace) -> Report:
         sampling=SamplingParams(
             temperature=given.temperature, seed=given.seed, repetition_penalty=given.repetition_penalty
         ),
-        max_tokens=given.max_tokens,
-        max_seconds=given.max_seconds,
+        system_prompt=given.system_prompt,
+        asked_at=datetime.now(given.time_zone).astimezone(given.time_zone),
+        **_limits(given),
     )
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -186,6 +193,12 @@ def answer(given: argparse.Namespace) -> Report:
         sample_rate=SAMPLE_RATE,
         out=str(given.out) if written else None,
     )
+
+
+def _limits(given: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Request` that are given; the others have its defaults."""
+    names = ("max_tokens", "max_sentences", "max_seconds")
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -244,8 +257,8 @@ def check(given: argparse.Namespace) -> None:
         raise ValueError(f"task {given.task} speaks no answer, so there is nothing for --out; use A1A2 or T1A2")
     if given.out and not given.out.parent.is_dir():
         raise ValueError(f"--out {given.out}: the folder {given.out.parent} does not exist; make it first")
-    if given.max_tokens < 1 or given.max_seconds <= 0:
-        raise ValueError("--max-tokens and --max-seconds must be above 0")
+    if any(limit <= 0 for limit in _limits(given).values()):
+        raise ValueError("--max-tokens, --max-sentences and --max-seconds must be above 0")
     if given.threads is not None and given.threads < 1:
         raise ValueError(f"--threads {given.threads}: at least 1 is needed")
     if given.device.split(":")[0] not in ("auto", "cpu", "cuda"):

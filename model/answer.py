@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.chat import Detokenizer
+from model.lm.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SnacStream
 from model.request import AudioChunk, Done, Event, TextDelta
 from model.rows import BodyRow
@@ -150,14 +150,16 @@ class Answer:
         """Somebody hears it now."""
         return self.voice is not None and bool(self.voice.samples)
 
-    def _write(self, token: int) -> str:
-        """Keep a text token; returns the text that it adds."""
+    def _detokenized(self, token: int) -> str:
+        """Keep a text token; returns the text that it completes."""
         self.text_tokens.append(token)
         self.text_sampler.remember((token,))
-        piece = self._detokenizer.push(token) if self._detokenizer else ""
-        if piece:
+        return self._detokenizer.push(token) if self._detokenizer else ""
+
+    def _write(self, token: int) -> None:
+        """Keep a text token, and tell the text that it completes."""
+        if piece := self._detokenized(token):
             self._add_text(piece)
-        return piece
 
     def _add_text(self, piece: str) -> None:
         self.text += piece

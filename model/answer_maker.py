@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from model.answer import Answer, BodyAnswer
-from model.chat import Detokenizer
+from model.lm.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME
 from model.planned_answer import AdapterAnswer, SayingAnswer
 from model.prepare import Prepared
@@ -104,8 +104,11 @@ class AnswerMaker:
 
     def _text_sampler(self, request: Request) -> Sampler:
         """Knows what was answered before."""
-        sampler = Sampler(request.sampling)
-        if self.omni.tokenizer is not None and request.sampling.repetition_penalty > 1:
+        params = request.sampling
+        if params.repetition_penalty is None and self.omni.chat is not None:
+            params = replace(params, repetition_penalty=self.omni.chat.defaults.repetition_penalty)
+        sampler = Sampler(params)
+        if self.omni.tokenizer is not None and (params.repetition_penalty or 1.0) > 1:
             for turn in request.history:
                 sampler.remember(self.omni.tokenizer.encode(turn.assistant).ids)
         return sampler
@@ -140,7 +143,7 @@ class AnswerMaker:
         assert omni.chat is not None
         room = self._window - min(request.max_tokens, self._window // 4)
         ids = list(prepared.text_ids or ())
-        ids = ids or omni.chat.encode(prepared.question or "", request.system_prompt, request.history, room)
+        ids = ids or omni.chat.encode(prepared.question or "", request, room)
         slot, known = self._rows.place(ids)
         waiting = omni.network.embed(torch.tensor(ids[known:]))
         return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]

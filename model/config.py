@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from model.chat_template import ChatTemplate
+from model.lm.chat import ChatTemplate
+from model.lm.defaults import SMOLLM2_DEFAULTS, ChatDefaults
 from model.mouth import MouthConfig
 from model.tts_adapter import TtsAdapterConfig
 from model.vocabulary import Vocabulary
@@ -52,6 +53,8 @@ class OmniConfig:
     """Tokens that end the body's text. All others than the first count as the first."""
     chat: ChatTemplate | None = None
     """The body's own chat template; None: ChatML, as the embedded model's."""
+    chat_defaults: ChatDefaults = field(default_factory=ChatDefaults)
+    """System prompt, example turns and repetition penalty of a chat model."""
 
     @property
     def width(self) -> int:
@@ -110,7 +113,10 @@ class OmniConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """For `config.json`; `from_dict` is the inverse."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.chat_defaults == ChatDefaults():
+            del fields["chat_defaults"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> OmniConfig:
@@ -123,6 +129,7 @@ class OmniConfig:
         ):
             if known.get(name) is not None:
                 known[name] = kind(**known[name])
+        known["chat_defaults"] = ChatDefaults.from_dict(known.get("chat_defaults", {}))
         known["ends"] = tuple(known.get("ends", ()))
         return cls(**known)
 
@@ -153,4 +160,5 @@ def smol_omni(tts_adapter: TtsAdapterConfig, mouth: MouthConfig) -> OmniConfig:
         ears="whisper-base",
         tts_adapter=tts_adapter,
         mouth=mouth,
+        chat_defaults=SMOLLM2_DEFAULTS,
     )

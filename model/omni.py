@@ -13,11 +13,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from model.answer import BodyAnswer
-from model.chat import ChatPrompt
-from model.chat_template import TemplatePrompt
 from model.checkpoint_files import check_keys
 from model.config import OmniConfig
 from model.engine import Engine
+from model.lm.chat import ChatPrompt
 from model.mouth import SnacDecoder
 from model.network import OmniNetwork
 from model.planned_answer import AdapterAnswer
@@ -83,10 +82,9 @@ class MiniOmni:
         wants_chat = self.config.audio_route == "tts_adapter" and self.tokenizer is not None
         self.chat = self._chat(self.tokenizer) if wants_chat and self.tokenizer is not None else None
 
-    def _chat(self, tokenizer: Tokenizer) -> ChatPrompt | TemplatePrompt:
-        if self.config.chat is None:
-            return ChatPrompt(tokenizer)
-        return TemplatePrompt(tokenizer, self.config.chat, self.config.ends[0])
+    def _chat(self, tokenizer: Tokenizer) -> ChatPrompt:
+        config = self.config
+        return ChatPrompt(tokenizer, config.chat_defaults, config.chat, config.ends[0] if config.ends else None)
 
     @classmethod
     def from_pretrained(
@@ -161,7 +159,8 @@ class MiniOmni:
         )
         omni = self if batch_parallel == self.batch_parallel else self._with(batch_parallel)
         engine = Engine(omni, max_slots=1, window=length + 3 + max_steps)
-        request = Request(sampling=sampling or SamplingParams(), max_tokens=max_steps, max_seconds=1e6)
+        sampling = sampling or SamplingParams(repetition_penalty=1.0)
+        request = Request(sampling=sampling, max_tokens=max_steps, max_sentences=None, max_seconds=1e6)
         ids = tuple(int(i) for i in text_ids) if text_ids is not None else None
         answer = engine.begin(Prepared(request, task, text_ids=ids, features=audio_features))
         answer.max_steps = max_steps

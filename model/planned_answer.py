@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from model.answer import Answer, WrittenAnswer
+from model.lm.answer_text import AnswerText
 from model.rows import BodyRow
 from model.speech_planner import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
 
-_SENTENCE_END = re.compile(r"[.!?][\"')]*(?=\s|$)")
 _WORD = re.compile(r"\S+\s*")
 
 
@@ -75,7 +75,11 @@ class PlannedAnswer(Answer):
 
 
 class AdapterAnswer(PlannedAnswer, WrittenAnswer):
-    """The embedded model: the body writes, the TTS adapter speaks after a plan of what is written."""
+    """A chat model's answer: the language model writes, the TTS adapter speaks after a plan of what is to be said.
+
+    What is said is the text without markup, limits and repetitions taken into account (`AnswerText`). It is also the
+    answer's text: captions and history have what was spoken.
+    """
 
     def __init__(
         self,
@@ -90,7 +94,7 @@ class AdapterAnswer(PlannedAnswer, WrittenAnswer):
         super().__init__(planner, speech_slot, pad, **shared)
         self._end, self._embed = end, embed
         self._next: int | None = None
-        self._max_sentences = max_sentences
+        self._said = AnswerText(max_sentences)
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
         self._next = text
@@ -98,23 +102,29 @@ class AdapterAnswer(PlannedAnswer, WrittenAnswer):
     def advance(self) -> None:
         token = self._next
         assert token is not None
+        tokens_left = self.max_tokens - len(self.text_tokens)
         if token == self._end:
-            self._end_text()
-        elif len(self.text_tokens) >= self.max_tokens or self._said_enough(token):
-            self.limited = True
-            self._end_text()
+            self._end_answer()
+        elif tokens_left <= 0:
+            self._end_answer(cut=True)
         else:
-            piece = self._write(token)
-            if self.planner is not None and piece:
-                self.planner.feed(piece)
-            self.rows[0].waiting = self._embed(torch.tensor([token]))
-            self.rows[0].ids.append(token)
+            self._say(self._said.push(self._detokenized(token), tokens_left - 1))
+            if self._said.ended:
+                self._end_answer()
+            else:
+                self.rows[0].waiting = self._embed(torch.tensor([token]))
+                self.rows[0].ids.append(token)
 
-    def _said_enough(self, token: int) -> bool:
-        """All sentences that were asked for are written, and this token begins another."""
-        if self._max_sentences is None or len(_SENTENCE_END.findall(self.text)) < self._max_sentences:
-            return False
-        return self._detokenizer is not None and self._detokenizer.begins_word(token)
+    def _say(self, piece: str) -> None:
+        if piece:
+            self._add_text(piece)
+            if self.planner is not None:
+                self.planner.feed(piece)
+
+    def _end_answer(self, cut: bool = False) -> None:
+        self._say(self._said.finish(cut))
+        self.limited = self.limited or cut or self._said.limited
+        self._end_text()
 
 
 class SayingAnswer(PlannedAnswer):

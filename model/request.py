@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -41,12 +42,18 @@ SLOWEST, FASTEST = 0.5, 1.25
 """Of `Request.speed`: as far as Whisper still hears every word; at 1.5 it misses one in twelve."""
 
 
+MAX_TOKENS, MAX_SENTENCES, MAX_SECONDS = 160, 3, 40.0
+"""Limits of an answer where a request names none: the same for the command, the server and every protocol."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One earlier exchange: what the person said (heard or typed), and what was really spoken in answer."""
 
     user: str
     assistant: str
+    asked_at: datetime | None = field(default=None, compare=False)
+    """When it was asked, with a time zone; None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +74,21 @@ class Request:
     task: Task | None = None
     """A1A2 for audio and T1A2 for text, unless said otherwise."""
     system_prompt: str | None = None
-    """How the assistant behaves; None: the model's default. The published model has no place for one."""
+    """Instructions that follow the model's own system prompt and example turns (`model.lm.defaults`): a persona, what
+    the conversation is about. The published model has no place for one."""
+    asked_at: datetime | None = field(default=None, compare=False)
+    """When it is asked, in the person's time zone: a chat model is told date and time. None: it is told neither."""
     history: tuple[Turn, ...] = ()
     """Earlier turns, oldest first; the oldest are dropped when the window is full."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
     """For text."""
     audio_sampling: SamplingParams | None = None
     """For audio tokens; None: the model's default."""
-    max_tokens: int = 256
-    """Text tokens at most."""
-    max_sentences: int | None = None
+    max_tokens: int = MAX_TOKENS
+    """Text tokens at most. A chat model's answer ends with the last whole sentence before them, if there is one."""
+    max_sentences: int | None = MAX_SENTENCES
     """Sentences at most, for answers that are listened to; None: as many as the model likes."""
-    max_seconds: float = 40.0
+    max_seconds: float = MAX_SECONDS
     """Seconds of spoken answer at most."""
 
 

@@ -27,7 +27,8 @@ class SamplingParams:
     top_k: int = 0
     top_p: float = 1.0
     seed: int | None = None
-    repetition_penalty: float = 1.0
+    repetition_penalty: float | None = None
+    """None: the model's own, 1 (off) where it has none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -36,7 +37,7 @@ class SamplingParams:
             raise ValueError(f"top_k is {self.top_k}, wanted 0 (off) or more")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}, wanted above 0 and at most 1 (off)")
-        if not 1 <= self.repetition_penalty <= 2:
+        if self.repetition_penalty is not None and not 1 <= self.repetition_penalty <= 2:
             raise ValueError(f"repetition_penalty is {self.repetition_penalty}, wanted 1 (off) to 2")
 
     @property
@@ -49,13 +50,14 @@ class Sampler:
 
     def __init__(self, params: SamplingParams) -> None:
         self.params = params
+        self._penalty = params.repetition_penalty or 1.0
         self._generator = torch.Generator()
         self._generator.manual_seed(secrets.randbits(62) if params.seed is None else params.seed)
         self._said: deque[int] = deque(maxlen=PENALIZED_TOKENS)
 
     def remember(self, tokens: Iterable[int]) -> None:
         """Tokens that were said, oldest first."""
-        if self.params.repetition_penalty > 1:
+        if self._penalty > 1:
             self._said.extend(tokens)
 
     @property
@@ -66,7 +68,7 @@ class Sampler:
     def penalized(self, logits: Tensor) -> Tensor:
         """Logits (…, choices) → the same, lower where a token was said."""
         said = torch.tensor(sorted(set(self._said)), device=logits.device)
-        values, penalty = logits[..., said], self.params.repetition_penalty
+        values, penalty = logits[..., said], self._penalty
         lower = torch.where(values > 0, values / penalty, values * penalty)
         return logits.index_copy(-1, said, lower)
 

@@ -47,6 +47,7 @@ _URL = re.compile(
 )
 _EMAIL = re.compile(r"([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)")
 _DOTTED_LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
+_SPELLED = re.compile(r"(?:[A-Za-z]-){2,}[A-Za-z]")
 _CAPITALS = re.compile(r"([A-Z]{2,})('?s)?")
 _ROMAN = re.compile(r"(?:X{0,3}(?:IX|IV|V?I{0,3}))")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
@@ -274,7 +275,7 @@ def _whole(core: str, before: str, after: str) -> str | None:
         return " at ".join(part.replace(".", " dot ") for part in mail.groups())
     if address := _URL.fullmatch(core):
         return address[1].replace(".", " dot ")
-    if _DOTTED_LETTERS.fullmatch(core):
+    if _DOTTED_LETTERS.fullmatch(core) or _SPELLED.fullmatch(core):
         return _letters(core)
     return _capitals(core)
 
@@ -326,10 +327,17 @@ def spoken(word: str, before: str = "", after: str = "") -> str:
         if more or not (may_end and (not after or after[0].isupper())):
             closed = closed[1:]
     else:
-        whole = _whole(core, before, after)
+        whole = _letters(core) if _is_spelled(core, before, closed) else _whole(core, before, after)
         said = _parts(core, after) if whole is None else whole
     said = _clean(f"{opened}{said}{closed}")
     return said[:1].upper() + said[1:] if begins and (core[0].isupper() or core[0].isdecimal()) else said
+
+
+def _is_spelled(core: str, before: str, closed: str) -> bool:
+    """The word is a letter of a word that is spelled aloud: "C, A, T."."""
+    if len(core) != 1 or core.lower() not in LETTERS:
+        return False
+    return closed.startswith(",") or (core.isupper() and len(before) == 1 and before.isupper())
 
 
 def _stop_is_part(word: str) -> bool:

@@ -20,11 +20,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from model.audio import SAMPLES_PER_STATE
-from model.chat import END_OF_TURN, SYSTEM_PROMPT
+from model.lm.chat import END_OF_TURN
 
 if TYPE_CHECKING:
     from model.network import OmniNetwork
 
+_SYSTEM_PROMPT = "You are a kind and helpful voice assistant named Omni. Give short, clear answers in plain English."
+"""What `turn_end.safetensors` was fitted with; answers have a prompt of their own (`model.lm.defaults`)."""
 _ENDS = (".", "?", "!", "...")
 """Marks after which a sentence is over; the end of the message is a fifth."""
 _LONGEST_CHARACTERS = 100
@@ -64,7 +66,7 @@ class TurnEnd:
         self.weights = dict(weights)
         ends = [tokenizer.encode(f"a{mark}").ids[-1] for mark in _ENDS]
         self._ends = torch.tensor([*ends, tokenizer.token_to_id(END_OF_TURN)])
-        opening = f"<|im_start|>system\n{SYSTEM_PROMPT}{END_OF_TURN}\n<|im_start|>user\n"
+        opening = f"<|im_start|>system\n{_SYSTEM_PROMPT}{END_OF_TURN}\n<|im_start|>user\n"
         ids = tokenizer.encode(opening).ids
         self._begin = len(ids)
         self._cache = network.new_cache(2, len(ids) + _LONGEST_TOKENS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from model.request import Done, EngineFull, Event, OmniError, TextDelta
 from server.events import AnswerText, Output, Problem, ResponseDone, ResponseReason, Usage
@@ -59,6 +60,8 @@ class Question:
     """Nobody asked: they are asked whether they are still there."""
     options: SessionOptions | None = None
     """Of this answer alone."""
+    asked_at: datetime | None = None
+    """When its answer was first asked for: every request for it has the same time, and so has what is remembered."""
 
     @property
     def may_go_on(self) -> bool:

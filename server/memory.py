@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,11 @@ from server.events import ANSWER_SAMPLE_RATE
 
 _CHARACTERS_PER_MS = 0.015
 """English speech, where the model does not say how far a chunk takes the text."""
+
+
+def utc_now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -123,6 +129,8 @@ class Message:
     """The number of a spoken turn."""
     spoken: bool = False
     """It came as sound, whether it has been heard or not."""
+    asked_at: datetime | None = None
+    """When somebody asked it; None of what the client remembered."""
 
     def __post_init__(self) -> None:
         self.spoken = self.spoken or self.audio is not None
@@ -139,8 +147,9 @@ class Message:
 class Memory:
     """The conversation so far. Rendered when a request is made, so a late playback report still counts."""
 
-    def __init__(self, max_turns: int = 64) -> None:
+    def __init__(self, max_turns: int = 64, wall_clock: Callable[[], datetime] = utc_now) -> None:
         self._max_turns = max_turns
+        self.wall_clock = wall_clock
         self._prefix = f"item_{secrets.token_hex(4)}"
         self._messages: list[Message] = []
 
@@ -174,17 +183,22 @@ class Memory:
         """Begin from what the client remembers."""
         self._messages.clear()
         for number, turn in enumerate(turns[-self._max_turns :]):
-            self.append(Message(f"{self._prefix}_given_{number}", "user", turn.user))
+            self._add(Message(f"{self._prefix}_given_{number}", "user", turn.user, asked_at=turn.asked_at))
             if turn.assistant:
-                self.append(Message(f"{self._prefix}_given_answer_{number}", "assistant", turn.assistant))
+                self._add(Message(f"{self._prefix}_given_answer_{number}", "assistant", turn.assistant))
 
     def append(self, message: Message) -> None:
-        """The newest; the oldest is forgotten when there are too many."""
+        """The newest, asked now where it does not say when; the oldest is forgotten when there are too many."""
+        message.asked_at = message.asked_at or self.wall_clock()
+        self._add(message)
+
+    def _add(self, message: Message) -> None:
         self._messages.append(message)
         del self._messages[: -2 * self._max_turns]
 
     def insert(self, message: Message, after: Message | None) -> None:
         """Behind another; None: at the beginning. Raises `ValueError` when the other is not here."""
+        message.asked_at = message.asked_at or self.wall_clock()
         self._messages.insert(0 if after is None else self._messages.index(after) + 1, message)
 
     def remove(self, message: Message) -> None:
@@ -218,19 +232,20 @@ class Memory:
     def turns(self, now: float, until: Message | None = None) -> tuple[Turn, ...]:
         """Questions and answers, oldest first, up to this message."""
         turns: list[Turn] = []
-        asked: str | None = None
+        asked: Message | None = None
         for message in self._messages:
             if message is until:
                 break
             if message.text is not None and (message.role == "user" or self._asks(message)):
                 if asked is not None:
-                    turns.append(Turn(asked, ""))
-                asked = message.text
+                    turns.append(Turn(asked.text or "", "", asked.asked_at))
+                asked = message
             elif message.role == "assistant":
-                turns.append(Turn(asked or "", message.said(now)))
+                asked_at = asked.asked_at if asked is not None else None
+                turns.append(Turn((asked.text if asked else None) or "", message.said(now), asked_at))
                 asked = None
         if asked is not None:
-            turns.append(Turn(asked, ""))
+            turns.append(Turn(asked.text or "", "", asked.asked_at))
         return tuple(turns[-self._max_turns :])
 
     def notes(self) -> list[str]:

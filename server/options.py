@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from model.request import Request, Turn
+from model.request import MAX_SECONDS, MAX_SENTENCES, MAX_TOKENS, Request, Turn
 from model.sampling import SamplingParams
 from model.vocabulary import Task
-from server.memory import Memory
+from server.memory import Memory, utc_now
 from server.turns import TurnRules
 
 
@@ -23,10 +25,13 @@ class SessionOptions:
     idle_prompt_ms: int | None = None
     """Silence after an answer at which somebody is asked, once, whether they are still there; None: never."""
     system_prompt: str | None = None
+    """Instructions in addition to the model's own."""
+    time_zone: ZoneInfo | None = None
+    """The person's, for questions about date and time; None: this machine's."""
     sampling: SamplingParams = field(default_factory=SamplingParams)
-    max_tokens: int = 160
-    max_seconds: float = 40.0
-    max_sentences: int | None = 3
+    max_tokens: int = MAX_TOKENS
+    max_seconds: float = MAX_SECONDS
+    max_sentences: int | None = MAX_SENTENCES
     speed: float = 1.0
     """How fast answers are spoken, `SLOWEST` to `FASTEST`."""
     speak: bool = True
@@ -47,8 +52,9 @@ def make_request(
     notes: Sequence[str] = (),
     audio: np.ndarray | None = None,
     text: str | None = None,
+    asked_at: datetime | None = None,
 ) -> Request:
-    """A question as these options want it answered. `notes` are further instructions."""
+    """A question as these options want it answered. `notes` are further instructions; `asked_at`: None for now."""
     prompt = options.system_prompt
     if notes:
         prompt = "\n".join([*([prompt] if prompt else []), *notes])
@@ -60,6 +66,7 @@ def make_request(
         task=task,
         system_prompt=prompt,
         history=history,
+        asked_at=(asked_at or utc_now()).astimezone(options.time_zone),
         sampling=options.sampling,
         max_tokens=options.max_tokens,
         max_seconds=options.max_seconds,
@@ -72,5 +79,5 @@ def request_of(memory: Memory, options: SessionOptions, now: float) -> Request:
     question = memory.unanswered()
     history, notes = memory.turns(now, question), memory.notes()
     if question is None:
-        return make_request(options, history, notes, text="")
-    return make_request(options, history, notes, audio=question.audio, text=question.text)
+        return make_request(options, history, notes, text="", asked_at=memory.wall_clock())
+    return make_request(options, history, notes, question.audio, question.text, question.asked_at)

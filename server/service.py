@@ -14,6 +14,7 @@ import structlog
 from model.process_memory import settle
 from model.request import InvalidRequest, OmniError, Request
 from model.sampling import SamplingParams
+from omni_command import find_time_zone
 from server.auth import Keys
 from server.conversation import Conversation
 from server.events import Problem
@@ -138,6 +139,7 @@ class Service:
             resume=s.resume,
             idle_prompt_ms=round(s.idle_prompt_s * 1000),
             system_prompt=s.system_prompt,
+            time_zone=find_time_zone(s.time_zone) if s.time_zone else None,
             sampling=SamplingParams(repetition_penalty=s.repetition_penalty),
             max_tokens=s.max_answer_tokens,
             max_sentences=s.max_answer_sentences,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from enum import Enum
 
 import numpy as np
@@ -43,7 +44,7 @@ from server.events import (
 from server.held_answer import HeldAnswer, SentSound
 from server.idle import IdleWatch, idle_request
 from server.long_turns import EARS_MS, Pieces
-from server.memory import Answer, Memory, Message
+from server.memory import Answer, Memory, Message, utc_now
 from server.options import SessionOptions, make_request, request_of
 from server.push_to_talk import Uncommitted
 from server.side_work import Asides, Hearings
@@ -83,9 +84,10 @@ class Session:
         detector: TurnDetector,
         options: SessionOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.options = options or SessionOptions()
-        self.memory = Memory()
+        self.memory = Memory(wall_clock=wall_clock)
         self._detector = detector
         self._clock = clock
         self._audio = AudioBuffer()
@@ -530,8 +532,16 @@ class Session:
     def _request(
         self, audio: np.ndarray | None = None, text: str | None = None, options: SessionOptions | None = None
     ) -> Request:
-        history = self.memory.turns(self._clock())
-        return make_request(options or self.options, history, self.memory.notes(), audio=audio, text=text)
+        history, notes = self.memory.turns(self._clock()), self.memory.notes()
+        return make_request(options or self.options, history, notes, audio, text, self._asked_at())
+
+    def _asked_at(self) -> datetime:
+        """When the question at hand was asked."""
+        question = self._question
+        if question is None:
+            return self.memory.wall_clock()
+        question.asked_at = question.asked_at or self.memory.wall_clock()
+        return question.asked_at
 
     def _ask(self, request: Request, speculative: bool) -> list[Output]:
         generation_id = self._numbers.generation()
@@ -614,7 +624,8 @@ class Session:
     def _remember(self, question: Question, answer: Answer | None = None) -> None:
         if question.message is None and not question.asked:
             key = self.memory.turn_key(question.turn_id)
-            question.message = Message(key, "user", question.text or "", spoken=not question.typed)
+            text, spoken = question.text or "", not question.typed
+            question.message = Message(key, "user", text, spoken=spoken, asked_at=question.asked_at)
             self.memory.append(question.message)
         if answer is not None:
             self.memory.append(Message(self.memory.answer_key(answer.response_id), "assistant", answer=answer))

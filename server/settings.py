@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from omni_command import find_time_zone
+
 _PACKAGE = Path(__file__).resolve().parent
 _STATIC = _PACKAGE / "static" if (_PACKAGE / "static").is_dir() else _PACKAGE.parent / "static"
 """Inside the package where it is installed, beside it in a checkout."""
@@ -32,6 +34,10 @@ def _not_blank(value: str | None) -> str | None:
 
 def _expanded(path: Path | None) -> Path | None:
     return None if path is None else path.expanduser()
+
+
+def _known_zone(name: str | None) -> str | None:
+    return name if name is None else find_time_zone(name).key
 
 
 class Settings(BaseSettings):
@@ -72,14 +78,22 @@ class Settings(BaseSettings):
     slots: int = Field(4, ge=1, le=256, description="answers made at the same time")
     queue: int = Field(8, ge=0, le=4096, description="answers that may wait for a slot; beyond that: busy")
     max_sessions: int = Field(64, ge=1, le=100_000, description="conversations open at the same time")
-    max_answer_tokens: int = Field(160, ge=1, le=2048, description="longest answer, text tokens")
+    max_answer_tokens: int = Field(
+        160, ge=1, le=2048, description="longest answer, text tokens; it ends with a whole sentence"
+    )
     max_answer_sentences: int = Field(3, ge=1, le=100, description="longest answer, sentences")
     max_answer_s: float = Field(40.0, gt=0, le=120, description="longest answer, seconds of sound")
-    repetition_penalty: float = Field(
-        1.1, ge=1, le=2, description="above 1: words of this answer and the last ones are less likely; 1: off"
+    repetition_penalty: float | None = Field(
+        None,
+        ge=1,
+        le=2,
+        description="above 1: words of this answer and the last ones are less likely; 1: off; none: the model's own",
     )
     system_prompt: Annotated[str | None, AfterValidator(_not_blank)] = Field(
-        None, max_length=2000, description="how the assistant behaves; none: the model's own prompt"
+        None, max_length=2000, description="instructions to the assistant in addition to the model's own prompt"
+    )
+    time_zone: Annotated[str | None, AfterValidator(_not_blank), AfterValidator(_known_zone)] = Field(
+        None, description="IANA name of the time zone of clients that name none; none: this machine's"
     )
 
     end_silence_ms: int = Field(

@@ -14,6 +14,12 @@ export function serverUrl() {
   return url.href;
 }
 
+/** The IANA name of the browser's time zone; undefined, and so not sent, where it knows none. */
+function timeZone() {
+  const { timeZone: name } = Intl.DateTimeFormat().resolvedOptions();
+  return name?.startsWith('Etc/Unknown') ? undefined : name;
+}
+
 /**
  * @param {{silenceMs: number, eagerness: string, speed: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
  *   `eagerness`: low, auto, high, or off (then a turn ends after `silenceMs`); '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
@@ -24,6 +30,7 @@ export function startMessage({ silenceMs, eagerness, speed, systemPrompt, histor
     sample_rate: MICROPHONE_RATE,
     system_prompt: systemPrompt,
     speed,
+    time_zone: timeZone(),
   };
   if (eagerness) message.eagerness = eagerness;
   if (eagerness === 'off') message.end_silence_ms = silenceMs;

@@ -26,7 +26,6 @@ from model.config import OmniConfig
 from model.mouth import SnacDecoder
 from model.omni import MiniOmni
 from model.request import AudioChunk, Request, TextDelta
-from model.sampling import SamplingParams
 from model.text import speakable
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import Task
@@ -56,8 +55,7 @@ def progress(items: Iterable[Any], what: str, total: int | None = None) -> Itera
 def answer(omni: MiniOmni, question: str) -> tuple[str, np.ndarray]:
     """Text and sound of a typed question's answer, as the server gives it: greedy, three sentences at most."""
     text, sound = "", [np.zeros(0, np.float32)]
-    sampling = SamplingParams(repetition_penalty=1.1)
-    request = Request(text=question, sampling=sampling, max_tokens=160, max_sentences=3, max_seconds=LONGEST_SECONDS)
+    request = Request(text=question, max_seconds=LONGEST_SECONDS)
     for event in omni.generate(request):
         if isinstance(event, TextDelta):
             text += event.text
@@ -154,7 +152,7 @@ def same_answers(omni: MiniOmni, body: Any, questions: Sequence[str], steps: int
     vocabulary, found = omni.config.vocabulary, []
     for question in progress(questions, "language"):
         if omni.chat is not None:
-            asked = prompt = omni.chat.encode(question, None, (), 900)
+            asked = prompt = omni.chat.encode(question, Request(text=question), 900)
             ends = {omni.chat.end, *omni.config.ends}
         else:
             asked = omni.encode_text(question)

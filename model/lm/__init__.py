@@ -1,1 +1,1 @@
-"""The language model: its decoder in compiled form."""
+"""The language model: its prompt, its decoder, and what becomes of the text that it writes."""

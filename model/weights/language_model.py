@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.chat_template import ChatTemplate
+from model.lm.chat import ChatTemplate
 from model.weights.errors import WeightsError
 from model.weights.gguf import GgufFile, GgufTensor
 
@@ -295,7 +295,7 @@ def _half_split(rows: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _writes_chatml(template: ChatTemplate) -> bool:
-    """The template writes what `model.chat.ChatPrompt` writes."""
+    """The template writes what `model.lm.chat.ChatPrompt` writes."""
     said = [("system", "the system"), ("user", "the question"), ("assistant", "the answer"), ("user", "and then")]
     wanted = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in said) + "<|im_start|>assistant\n"
     try:

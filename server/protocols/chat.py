@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,14 +15,16 @@ from pydantic import BaseModel, Field
 
 from model.audio import WINDOW_SECONDS
 from model.request import AudioChunk, Done, InvalidRequest
-from model.request import Request as Question
+from omni_command import find_time_zone
 from server.audio import to_pcm16
 from server.events import ANSWER_SAMPLE_RATE
+from server.options import make_request
 from server.protocols.http_answers import AnswerResponse, Begun, begin
 from server.protocols.http_requests import json_body, json_documentation, need_key, need_model
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
 from server.service import Service
 from server.sound_files import read_sound
+from server.time_zones import TimeZone
 
 MEDIA_TYPE = f"audio/pcm;rate={ANSWER_SAMPLE_RATE};channels=1"
 
@@ -35,6 +38,9 @@ class ChatRequest(BaseModel):
     )
     max_tokens: int | None = Field(
         default=None, ge=1, description="text tokens of the answer at most, within the operator's limit"
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="IANA name of the person's time zone, for questions about date and time"
     )
 
 
@@ -68,14 +74,12 @@ def chat_router(service: Service) -> APIRouter:
         asked = await json_body(request, ChatRequest, service.settings.max_upload_bytes)
         samples = await asyncio.to_thread(_decoded, asked.audio)
         options = service.options()
-        question = Question(
-            audio=samples,
-            system_prompt=options.system_prompt,
-            sampling=options.sampling,
+        options = replace(
+            options,
             max_tokens=min(asked.max_tokens or options.max_tokens, options.max_tokens),
-            max_sentences=options.max_sentences,
-            max_seconds=options.max_seconds,
+            time_zone=find_time_zone(asked.time_zone) if asked.time_zone else options.time_zone,
         )
+        question = make_request(options, audio=samples)
         service.metrics.turns.labels("http").inc()
         answer = await begin(service, question, request)
         if answer.silent:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, WebSocket
 
 from model.request import Turn
 from model.sampling import SamplingParams
+from omni_command import find_time_zone
 from server.audio import MicrophoneDecoder, to_pcm16
 from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent
@@ -117,6 +118,7 @@ class NativeConnection(Connection):
             resume=options.resume if start.resume is None else start.resume,
             idle_prompt_ms=options.idle_prompt_ms if start.idle_prompt_ms is None else start.idle_prompt_ms,
             system_prompt=start.system_prompt or options.system_prompt,
+            time_zone=find_time_zone(start.time_zone) if start.time_zone else options.time_zone,
             speed=start.speed,
             sampling=SamplingParams(
                 temperature=start.temperature,

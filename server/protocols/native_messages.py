@@ -26,6 +26,7 @@ from server.events import (
     SpeechStopped,
 )
 from server.protocols.connection import BadMessage, read_object
+from server.time_zones import TimeZone
 
 
 class _Message(BaseModel):
@@ -49,6 +50,7 @@ class Start(_Message):
     eagerness: Eagerness | Literal["off"] | None = None
     idle_prompt_ms: int | None = Field(None, ge=0, le=3_600_000)
     language: str = Field("en", max_length=35)
+    time_zone: TimeZone | None = None
     speed: float = Field(1.0, ge=SLOWEST, le=FASTEST)
     temperature: float = Field(0.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)

@@ -14,9 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
+from omni_command import find_time_zone
 from server.audio import Encoding
 from server.options import SessionOptions
 from server.protocols.connection import BadMessage
+from server.time_zones import TimeZone
 
 SAMPLE_RATE = 24_000
 """Hz, of `audio/pcm`."""
@@ -145,6 +147,8 @@ class RealtimeSession(_Part):
     model: str | None = None
     output_modalities: Modalities = ["audio"]
     instructions: str | None = Field(default=None, max_length=20_000)
+    time_zone: TimeZone | None = None
+    """Not part of the API: where the person is, for questions about date and time."""
     audio: Audio = Audio()
     max_output_tokens: MaxTokens = "inf"
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -230,6 +234,7 @@ def answer_options(session: RealtimeSession, options: SessionOptions) -> Session
     return replace(
         options,
         system_prompt=session.instructions or options.system_prompt,
+        time_zone=find_time_zone(session.time_zone) if session.time_zone else options.time_zone,
         sampling=replace(options.sampling, temperature=session.temperature),
         max_tokens=options.max_tokens if isinstance(tokens, str) else min(tokens, options.max_tokens),
         speed=session.audio.output.speed,

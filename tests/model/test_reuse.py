@@ -36,7 +36,7 @@ def test_the_next_turn_reads_only_what_is_new(embedded: MiniOmni) -> None:
     read_before = engine.prefilled
     follow_up = typed("What is my name?", Turn(FIRST, answer))
     again = text_of(run(engine, {0: [follow_up]}), 2)
-    prompt = embedded.chat.encode("What is my name?", None, (Turn(FIRST, answer),), 700)
+    prompt = embedded.chat.encode("What is my name?", follow_up.request, 700)
     assert engine.prefilled - read_before < len(prompt) // 2
 
     fresh = Engine(embedded, max_slots=1)
@@ -51,7 +51,7 @@ def test_conversations_that_begin_alike_do_not_mix(embedded: MiniOmni) -> None:
     engine = Engine(embedded, max_slots=2)
     told = run(engine, {0: questions[:1], 2: questions[1:2], 5: questions[2:]})
     assert [text_of(told, number) for number in (1, 2, 3)] == alone
-    lengths = [len(embedded.chat.encode(one.question or "", None, (), 700)) for one in questions if embedded.chat]
+    lengths = [len(embedded.chat.encode(one.question or "", one.request, 700)) for one in questions if embedded.chat]
     assert engine.prefilled < sum(lengths) - 2 * 10
 
 

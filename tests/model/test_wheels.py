@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from model.wheels import WheelError, read_gguf
+from model.weights import WheelError
 
 
 @pytest.fixture

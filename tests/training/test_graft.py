@@ -16,9 +16,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, T5Config
 
-from model.chat import SYSTEM_PROMPT
 from model.checkpoint import TOKENIZER, CheckpointError, convert, own_network, read_config
 from model.checkpoint_files import read_tokenizer
+from model.lm.defaults import EXAMPLES, SYSTEM_PROMPT
 from model.omni import MiniOmni
 from model.request import AudioChunk, Done, Request, Turn
 from model.sampling import SamplingParams
@@ -116,7 +116,9 @@ def write_tokenizer(folder: Path, family: Family) -> int:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
-    made.train_from_iterator([*OPENINGS, *QUESTIONS, SYSTEM_PROMPT], trainer)
+    made.train_from_iterator(
+        [*OPENINGS, *QUESTIONS, SYSTEM_PROMPT, *(f"{turn.user} {turn.assistant}" for turn in EXAMPLES)], trainer
+    )
     if family.bos:  # as Llama's and Gemma's do
         ids = [(family.bos, made.token_to_id(family.bos))]
         made.post_processor = TemplateProcessing(single=f"{family.bos} $A", special_tokens=ids)
@@ -199,7 +201,7 @@ def test_in_chat_a_grafted_body_writes_what_it_wrote(family: str, bodies: dict[s
     omni = opened(tmp_path)
     assert omni.chat
     for question in QUESTIONS:
-        ids = omni.chat.encode(question, None, (), 1000)
+        ids = omni.chat.encode(question, Request(), 1000)
         assert len(ids) > 60  # far more than a sliding layer sees
         wanted = continued(body, ids, 40)
         said = omni.generate_tokens(Task.T1T2, text_ids=torch.tensor(ids), max_steps=40)
@@ -230,16 +232,22 @@ def test_the_prompt_is_what_transformers_makes_of_the_template(
     reader = AutoTokenizer.from_pretrained(tmp_path / "body")
     chat = opened(tmp_path / "out").chat
     assert chat
-    history = (Turn("One?", "Yes."), Turn("And two?", ""))
+    request = Request(system_prompt="Be brief.", history=(Turn("One?", "Yes."), Turn("And two?", "")))
+    examples = []
+    for turn in EXAMPLES:
+        examples += [{"role": "user", "content": turn.user}, {"role": "assistant", "content": turn.assistant}]
     messages = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Yes."}]
     messages += [{"role": "user", "content": "And two?\nThree?"}]
     if family == "llama":
-        messages = [{"role": "system", "content": "Be brief."}, *messages]
+        system = {"role": "system", "content": SYSTEM_PROMPT}
+        messages = [system, *examples, {"role": "system", "content": "Be brief."}, *messages]
     else:  # its template knows no system
         messages[0]["content"] = "Be brief.\n\nOne?"
+        examples[0]["content"] = f"{SYSTEM_PROMPT}\n\n{examples[0]['content']}"
+        messages = [*examples, *messages]
     wanted = reader.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
-    assert chat.encode("Three?", "Be brief.", history, 500) == wanted
-    short = chat.encode("Three?", "Be brief.", history, len(wanted) - 1)
+    assert chat.encode("Three?", request, 1000) == wanted
+    short = chat.encode("Three?", request, len(wanted) - 1)
     assert "One?" not in reader.decode(short)
     assert "Three?" in reader.decode(short)
 
@@ -250,7 +258,7 @@ def test_nobody_closes_a_turn_by_what_they_say(bodies: dict[str, Body], tmp_path
     assert omni.chat
     assert omni.tokenizer
     mark = omni.tokenizer.token_to_id("<end_of_turn>")
-    assert omni.chat.encode("Hi<end_of_turn>", "", (), 500).count(mark) == 1
+    assert omni.chat.encode("Hi<end_of_turn>", Request(), 1000).count(mark) == 1 + len(EXAMPLES) * 2
 
 
 def test_any_body_speaks_with_the_embedded_voice_at_once(bodies: dict[str, Body], tmp_path: Path) -> None:

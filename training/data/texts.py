@@ -115,7 +115,7 @@ class Writer:
     def __call__(self, prompts: list[str], max_tokens: int, sampling: SamplingParams) -> list[str | None]:
         """What follows each prompt; None where it did not end within `max_tokens`."""
         engine = Engine(self.omni, max_slots=self.rows, max_queue=len(prompts), window=256)
-        request = Request(max_tokens=max_tokens, sampling=sampling)
+        request = Request(max_tokens=max_tokens, max_sentences=None, sampling=sampling)
         numbers = {}
         for index, prompt in enumerate(prompts):
             ids = tuple(self.omni.encode_text(prompt))
