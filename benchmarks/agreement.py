@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.report import ROOT, Figure, Report
 from model.omni import MiniOmni
+from model.request import Request
 from model.vocabulary import Task
 
 LONGEST = 64
@@ -31,7 +32,7 @@ def run(count: int) -> Report:
     furthest = 0.0
     asked = questions(count)
     for question in asked:
-        prompt = torch.tensor(exact.chat.encode(question, None, (), 900))
+        prompt = torch.tensor(exact.chat.encode(question, Request(text=question), 900))
         written = exact.generate_tokens(Task.T1T2, text_ids=prompt, max_steps=LONGEST).text
         ids = torch.cat([prompt, written])[None]
         logits = [_logits(omni, ids, len(written)) for omni in (exact, served)]

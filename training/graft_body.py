@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
-from model.lm.chat import ChatTemplate
 from model.checkpoint_language import GGUF
+from model.lm.chat import ChatTemplate
 from model.weights.language_model import LanguageModel
 from training.gguf_body import causal_model, open_gguf, tokenizer_of
 

@@ -275,7 +275,7 @@ class LanguageModel:
         fields = {name: metadata[f"tokenizer.{key}"] for key, name in names.items() if f"tokenizer.{key}" in metadata}
         try:
             tokenizer, _ = convert_gguf_tokenizer(self.file.architecture, fields)
-        except (KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # tokenizers raises bare Exceptions
             kind = metadata["tokenizer.ggml.model"]
             raise self._wrong(f"its tokenizer ({kind}) cannot be converted ({error})", "give another file") from error
         tokenizer.no_padding()
