@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -155,7 +155,10 @@ class AsyncEngine:
             prepared = await self._prepare(engine, request)
             if self._thread is None:
                 raise _stopped()
-            self._commands.put(lambda: self._submit(engine, prepared, listener))
+            reported = replace(prepared, reported=True)
+            self._commands.put(lambda: self._submit(engine, reported, listener))
+            for found in prepared.findings:  # at once: the engine may be in a long step
+                yield found
             while True:
                 event = await listener.take()
                 if isinstance(event, OmniError):

@@ -21,11 +21,9 @@ from model.planned_answer import AdapterAnswer, PlannedAnswer
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
-    EndOfTurn,
     EngineFull,
     Event,
     GenerationFailed,
-    Heard,
     OmniError,
     Request,
     TextDelta,
@@ -194,8 +192,8 @@ class Engine:
             if len(self._rows.free) < self._maker.rows_of(prepared):
                 break
             self._queue.popleft()
-            if prepared.request.audio is not None and prepared.question is not None:
-                told.append((number, Heard(prepared.question)))
+            if not prepared.reported:
+                told += [(number, event) for event in prepared.findings]
             if prepared.no_speech:
                 told.append((number, Done("no_speech", "", 0.0, 0, 0)))
                 continue
@@ -204,8 +202,6 @@ class Engine:
                 told.append((number, Done("stop", prepared.question, 0.0, 0, 0)))
                 continue
             try:
-                if prepared.ending and prepared.question and self.omni.turn_end:
-                    told.append((number, EndOfTurn(self.omni.turn_end(prepared.question, prepared.ending))))
                 self._answers[number] = self._begin(prepared)
             except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is
                 told.append((number, as_omni_error(error)))

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.audio import SAMPLE_RATE, WINDOW_SECONDS
-from model.request import FASTEST, SLOWEST, InvalidRequest, Request
+from model.request import FASTEST, SLOWEST, EndOfTurn, Event, Heard, InvalidRequest, Request
 from model.stages import Stopwatch
 from model.text import has_words
-from model.turn_end import Ending
 from model.vocabulary import Task
 
 if TYPE_CHECKING:
@@ -31,9 +30,19 @@ class Prepared:
     features: Tensor | None = None
     """Encoder states (1, frames, ears_width), for the published route."""
     no_speech: bool = False
-    ending: Ending | None = None
-    """How what was heard ended, where the ears can tell."""
+    turn_ended: float | None = None
+    """How likely the question is over, where that can be judged."""
+    reported: bool = False
+    """Whoever asked knows what was heard already."""
     watch: Stopwatch = field(default_factory=Stopwatch, compare=False)
+
+    @property
+    def findings(self) -> list[Event]:
+        """What is known before an answer is begun: the transcript, and whether the question is over."""
+        if self.request.audio is None or self.question is None:
+            return []
+        heard: list[Event] = [Heard(self.question)]
+        return heard if self.turn_ended is None else [*heard, EndOfTurn(self.turn_ended)]
 
 
 def prepare(omni: MiniOmni, request: Request) -> Prepared:
@@ -77,7 +86,10 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
     watch.ends("hearing")
     said = "" if hearing.no_speech else hearing.text.strip()
     question = " ".join(filter(None, (request.before.strip(), said)))
-    return Prepared(request, task, question=question, no_speech=not question, ending=hearing.ending, watch=watch)
+    turn_ended = None
+    if question and hearing.ending is not None and omni.turn_end is not None:
+        turn_ended = omni.turn_end(question, hearing.ending)
+    return Prepared(request, task, question=question, no_speech=not question, turn_ended=turn_ended, watch=watch)
 
 
 def _prepare_to_say(omni: MiniOmni, request: Request, text: str) -> Prepared:

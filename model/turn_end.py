@@ -58,7 +58,7 @@ class Ending:
 
 
 class TurnEnd:
-    """Judges with one network, in the thread that owns it."""
+    """Judges with one network, one question at a time."""
 
     def __init__(self, network: OmniNetwork, tokenizer: Tokenizer, weights: Mapping[str, Tensor]) -> None:
         """`weights` as in `shapes`."""
