@@ -87,7 +87,8 @@ class _Hibari:
         return np.concatenate(pieces).astype(np.float32), ends
 
 
-def _flite(text: str) -> np.ndarray:
+def flite(text: str) -> np.ndarray:
+    """The text in flite's voice, int16 at 16 kHz. Raises `VoiceMissing`."""
     if shutil.which("flite") is None:
         raise VoiceMissing("flite is not installed; run: apt-get install flite")
     command = ["flite", "-voice", FLITE_VOICE, "-t", text, "-o", "/dev/stdout"]
@@ -113,7 +114,7 @@ def utterances(count: int) -> Iterator[Utterance]:
         beginning, _, rest = (part.strip() for part in line.partition("|"))
         text, read_by_hibari, spoken_so = f"{beginning} {rest}", number % 2 == 0, number % 4 in (1, 3)
         sound, ends = hibari.speak(text)
-        whole = _microphone(sound, _VOICE_RATE) if read_by_hibari else _flite(text)
+        whole = _microphone(sound, _VOICE_RATE) if read_by_hibari else flite(text)
         yield Utterance("whole", "hibari" if read_by_hibari else "flite", text, whole, 0, whole[:0])
         pause_ms = int(np.clip(PAUSE_MEDIAN_MS * np.exp(PAUSE_SPREAD * rng.standard_normal()), *PAUSE_LIMITS_MS))
         words = len(beginning.split())
@@ -124,5 +125,5 @@ def utterances(count: int) -> Iterator[Utterance]:
             continue
         said = beginning + HESITATIONS[number // 2 % len(HESITATIONS)]
         by_hibari = number % 4 != 1
-        first = _microphone(hibari.speak(said)[0], _VOICE_RATE) if by_hibari else _flite(said)
+        first = _microphone(hibari.speak(said)[0], _VOICE_RATE) if by_hibari else flite(said)
         yield Utterance("hesitating", "hibari" if by_hibari else "flite", said, first, pause_ms, whole)
