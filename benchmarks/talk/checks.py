@@ -5,7 +5,7 @@ all          a list of such lists, one phrase of each
 none         phrases that must not occur
 order        phrases that must occur in this order
 only         the whole answer is one of these phrases
-number       the last number in the answer that the question does not hold
+number       the first or the last number in the answer that the question does not hold
 polarity     yes or no: what the answer says to a yes-or-no question
 spells       a word whose letters stand one by one, in order
 words        at most, or [at least, at most] so many words
@@ -76,10 +76,11 @@ def is_only(phrases: Sequence[str], exchange: Exchange) -> bool:
 
 
 def concludes(number: float, exchange: Exchange) -> bool:
-    """The last number that the question does not hold is this one."""
+    """Of the numbers that the question does not hold, the first or the last is this one: the answer begins or ends with
+    its result."""
     given = set(_numbers(exchange.asked))
     found = [value for value in _numbers(exchange.answer) if value not in given]
-    return bool(found) and found[-1] == float(number)
+    return bool(found) and float(number) in (found[0], found[-1])
 
 
 def _numbers(text: str) -> list[float]:

@@ -58,6 +58,7 @@ _CLARIFICATION = _any_of(
     r"which (?:\w+ ){0,2}(?:do|did|would|are|were) you", "do you mean", "did you mean", "were you",
     "are you (?:asking|looking|referring|talking)", "you (?:were|are) (?:saying|asking|trying|looking)",
     rf"not (?:quite |entirely |exactly |really )?(?:sure|clear|certain)(?: \w+){{0,2}} (?:{_WHICH}|if|i)",
+    f"do not know {_WHICH}", "enough (?:context|details|information)",
     "unclear", "incomplete", "cut off", "more (?:details|information|context|specific)", "missed (?:that|the)",
     "what about (?:it|what)", f"tell me {_WHICH}", f"let me know {_WHICH}", "go on", "take your time",
 )  # fmt: skip

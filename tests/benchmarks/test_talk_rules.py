@@ -71,7 +71,8 @@ def test_phrases_are_found_as_whole_words() -> None:
         ({"opens": ["well"]}, "Well, you boil water.", "You boil water well."),
         ({"question_or": ["sorry"]}, "Do you want to talk?", "The night has twelve hours."),
         ({"number": 45}, "Half of ninety is forty-five.", "Half of ninety is forty."),
-        ({"number": 45}, "40 and 5 make 45.", "45 is wrong, it is 50."),
+        ({"number": 45}, "40 and 5 make 45.", "It is 40, no, 45 and 5 are 50."),
+        ({"number": 12}, "They have 12 wheels, 4 each.", "They have 4 wheels, 12 together, so 48."),
     ],
 )
 def test_a_check_passes_right_answers_and_fails_wrong_ones(checks: dict[str, Any], right: str, wrong: str) -> None:
