@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from benchmarks.conversation import TurnFailed
 from benchmarks.server_process import server
 from benchmarks.talk.measures import Measure, Target, at_most, measures
 from benchmarks.talk.outcome import Outcome, judge
@@ -69,7 +70,8 @@ class Plan:
 
 
 def run(plan: Plan, flags: tuple[str, ...]) -> TalkReport:
-    """Hold the conversations with each model in turn. Raises `ScenarioError`, `VoiceMissing`, `ServerFailed`."""
+    """Hold the conversations with each model in turn. Raises `ScenarioError`, `VoiceMissing`; `ServerFailed` too where a
+    model answers nothing at all."""
     conversations = chosen(plan.half, plan.categories, plan.count)
     if "spoken" in plan.ways:
         require_voices()
@@ -101,7 +103,10 @@ async def _hold_all(
         return outcomes
 
     held = await asyncio.gather(*(one(conversation, way) for way in ways for conversation in conversations))
-    return [outcome for outcomes in held for outcome in outcomes]
+    found = [outcome for outcomes in held for outcome in outcomes]
+    if not any(outcome.is_answered for outcome in found):
+        raise TurnFailed(f"{model} answered none of {len(found)} turns")
+    return found
 
 
 def _opened(path: Path | None, number: int) -> IO[str]:

@@ -157,7 +157,7 @@ def test_what_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "small_talk" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None or shutil.which("flite") is None, reason="no espeak-ng or flite")
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 def test_every_voice_speaks() -> None:
     for voice in VOICES:
         sound = speak("What is the capital of France?", voice)
@@ -166,7 +166,7 @@ def test_every_voice_speaks() -> None:
         assert np.abs(sound).max() > 3000
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None or shutil.which("flite") is None, reason="no espeak-ng or flite")
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 def test_a_run_talks_to_a_real_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     transcript = tmp_path / "talk.jsonl"
     command = ["talk", "--models", "checkpoints/smol-omni", "--category", "facts", "memory", "--conversations", "2"]
