@@ -18,6 +18,10 @@ met") is claimed of it. Nothing of either half goes into a prompt or into traini
 belongs to follows from its place in the file and the hash of an id (`scenarios.read`); so new ones are appended. A
 check that is at fault is corrected for what is right or wrong by itself, never for what a model happens to say.
 
+**Limits.** A check that looks for a phrase passes an answer that adds something wrong to it ("Mount Everest, also known
+as K2"), which small models do more than large ones. All speech is synthetic. Intervals of rows that count answers take
+answers of one conversation as independent.
+
 Rows: conversations right, in all and by category and voice (intervals of shares are Wilson's); answers that break a
 rule of spoken answers (`benchmarks.talk.style`); false claims, which are answers to the turns that check
 `declines`; words that Whisper base hears wrong of the answers' sound, by the measurement of `python -m
@@ -70,8 +74,10 @@ class Plan:
 
 
 def run(plan: Plan, flags: tuple[str, ...]) -> TalkReport:
-    """Hold the conversations with each model in turn. Raises `ScenarioError`, `VoiceMissing`; `ServerFailed` too where a
-    model answers nothing at all."""
+    """Hold the conversations with each model in turn.
+
+    Raises `ScenarioError`, `VoiceMissing`, and `ServerFailed`, also where a model answers nothing at all.
+    """
     conversations = chosen(plan.half, plan.categories, plan.count)
     if "spoken" in plan.ways:
         require_voices()
