@@ -104,5 +104,7 @@ def is_empty(text: str) -> bool:
 
 
 def is_cut(text: str, reason: str) -> bool:
-    """A limit ended it (`reason` of `response_done` is "length") within a sentence."""
-    return reason == "length" and re.search(r"[.!?…][\"'”’)]*$", text.strip()) is None
+    """A limit ended it (`reason` of `response_done` is "length") within a sentence, or behind the number of an item."""
+    said = text.strip()
+    whole = re.search(r"[.!?…][\"'”’)]*$", said) and not re.search(r"(?:^|\n)\s*\d+\.$", said)
+    return reason == "length" and not whole

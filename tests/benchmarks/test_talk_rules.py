@@ -271,5 +271,7 @@ def test_empty_and_cut_answers() -> None:
     assert not style.is_empty("Yes")
     assert style.is_cut("It was a dark and", "length")
     assert not style.is_cut("It was dark.", "length")
+    assert not style.is_cut("It was in 1969.", "length")
+    assert style.is_cut("1. Bananas\n2.", "length")
     assert not style.is_cut('He said "no."', "length")
     assert not style.is_cut("It was a dark and", "stop")
