@@ -20,9 +20,12 @@ from benchmarks import (
     published,
     sessions,
     startup,
+    talk,
     turns,
 )
 from benchmarks.report import Report
+from benchmarks.talk.scenarios import CATEGORIES, HALVES, ScenarioError
+from benchmarks.talk.talker import WAYS
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -49,10 +52,29 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--at-once", type=_positive, default=4, help="interruptions: conversations at a time (4)")
     parser.add_argument("--sentences", type=_positive, default=200, help="turns: whole and as beginnings (200)")
+    _add_talk(parser)
     parser.add_argument("--visits", type=_positive, default=10, help="page: how often to open it anew (10)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
     return parser.parse_args(argv)
+
+
+def _add_talk(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("talk")
+    group.add_argument("--models", nargs="+", default=talk.MODELS, metavar="MODEL", help="names or folders (both)")
+    group.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="how to ask (both)")
+    group.add_argument("--half", default="all", choices=("all", *HALVES), help="of the conversations (all)")
+    group.add_argument("--conversations", type=_positive, help="a fixed spread of so many (all)")
+    group.add_argument("--category", nargs="+", default=(), choices=CATEGORIES, metavar="NAME", help="only these (all)")
+    group.add_argument("--listened", type=int, default=200, help="answers that Whisper base listens to (200); 0: none")
+    group.add_argument("--transcript", type=Path, help="file for a JSON line of each turn")
+    group.add_argument("--wrong", action="store_true", help="print the turns with a fault, on stderr")
+
+
+def _talk_plan(a: argparse.Namespace) -> talk.Plan:
+    return talk.Plan(
+        a.models, a.ways, a.half, a.conversations, a.category, max(0, a.listened), a.transcript, a.wrong
+    )  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -73,10 +95,11 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
     "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
     "interruptions": lambda a: interruptions.run(a.minutes, a.at_once, tuple(a.flags)),
+    "talk": lambda a: talk.run(_talk_plan(a), tuple(a.flags)),
     "turns": lambda a: turns.run(a.sentences, tuple(a.flags)),
     "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "growth", "interruptions", "page", "turns")
+_APART = ("cascade", "growth", "interruptions", "page", "talk", "turns")
 """Not among `all`: `cascade` needs more than `make bench` installs, `page` a browser, the others take long."""
 
 
@@ -93,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
             print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)
             if arguments.json:
                 print(report.json_line(), flush=True)
-    except (compare.NotRuns, cascade.CascadeMissing, OSError) as error:
+    except (compare.NotRuns, cascade.CascadeMissing, ScenarioError, OSError) as error:
         print(f"python -m benchmarks {arguments.name}: {error}", file=sys.stderr)
         return 2
     return 0

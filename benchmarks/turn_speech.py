@@ -27,7 +27,7 @@ FLITE_VOICE = "rms"
 HESITATIONS = (", um", ",", ", uh", ", um,")
 PAUSE_MEDIAN_MS, PAUSE_SPREAD, PAUSE_LIMITS_MS = 700, 0.4, (300, 1500)
 """Hesitations are log-normal: this median, this deviation of the logarithm, within these limits."""
-_VOICE_RATE = 24_000
+VOICE_RATE = 24_000
 _UNIT_SAMPLES = 600
 """hibari's durations count in these."""
 _DURATIONS = "/Clip_output_0"
@@ -87,18 +87,19 @@ class _Hibari:
         return np.concatenate(pieces).astype(np.float32), ends
 
 
-def _flite(text: str) -> np.ndarray:
+def flite(text: str, voice: str = FLITE_VOICE) -> np.ndarray:
+    """The text in one of flite's voices, (samples,) int16 at 16 kHz. Raises `VoiceMissing`."""
     if shutil.which("flite") is None:
         raise VoiceMissing("flite is not installed; run: apt-get install flite")
-    command = ["flite", "-voice", FLITE_VOICE, "-t", text, "-o", "/dev/stdout"]
+    command = ["flite", "-voice", voice, "-t", text, "-o", "/dev/stdout"]
     wav = subprocess.run(command, check=True, capture_output=True).stdout
     with soundfile.SoundFile(io.BytesIO(wav)) as header:
         rate = header.samplerate
     samples = np.frombuffer(wav[44 : 44 + (len(wav) - 44) // 2 * 2], "<i2").astype(np.float32) / 32768
-    return _microphone(samples, rate)
+    return microphone(samples, rate)
 
 
-def _microphone(sound: np.ndarray, rate: int) -> np.ndarray:
+def microphone(sound: np.ndarray, rate: int) -> np.ndarray:
     """Any rate → int16 at 16 kHz, half of full scale, 50 ms kept around what is loud."""
     wave = soxr.resample(sound, rate, MICROPHONE_RATE)
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max())
@@ -113,16 +114,16 @@ def utterances(count: int) -> Iterator[Utterance]:
         beginning, _, rest = (part.strip() for part in line.partition("|"))
         text, read_by_hibari, spoken_so = f"{beginning} {rest}", number % 2 == 0, number % 4 in (1, 3)
         sound, ends = hibari.speak(text)
-        whole = _microphone(sound, _VOICE_RATE) if read_by_hibari else _flite(text)
+        whole = microphone(sound, VOICE_RATE) if read_by_hibari else flite(text)
         yield Utterance("whole", "hibari" if read_by_hibari else "flite", text, whole, 0, whole[:0])
         pause_ms = int(np.clip(PAUSE_MEDIAN_MS * np.exp(PAUSE_SPREAD * rng.standard_normal()), *PAUSE_LIMITS_MS))
         words = len(beginning.split())
         if not spoken_so and len(ends) == len(text.split()):
             cut = ends[words - 1]
-            first, last = (_microphone(part, _VOICE_RATE) for part in (sound[:cut], sound[cut:]))
+            first, last = (microphone(part, VOICE_RATE) for part in (sound[:cut], sound[cut:]))
             yield Utterance("cut", "hibari", beginning, first, pause_ms, last)
             continue
         said = beginning + HESITATIONS[number // 2 % len(HESITATIONS)]
         by_hibari = number % 4 != 1
-        first = _microphone(hibari.speak(said)[0], _VOICE_RATE) if by_hibari else _flite(said)
+        first = microphone(hibari.speak(said)[0], VOICE_RATE) if by_hibari else flite(said)
         yield Utterance("hesitating", "hibari" if by_hibari else "flite", said, first, pause_ms, whole)
