@@ -87,7 +87,7 @@ def prepare(omni: MiniOmni, request: Request) -> Prepared:
     said = "" if hearing.no_speech else hearing.text.strip()
     question = " ".join(filter(None, (request.before.strip(), said)))
     turn_ended = None
-    if question and hearing.ending is not None and omni.turn_end is not None:
+    if question and task is not Task.A1T1 and hearing.ending is not None and omni.turn_end is not None:
         turn_ended = omni.turn_end(question, hearing.ending)
     return Prepared(request, task, question=question, no_speech=not question, turn_ended=turn_ended, watch=watch)
 
