@@ -74,7 +74,7 @@ ACTIVATION_SCALES = 4
 VNNI = bool(host_features().get("avx512vnni"))
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
-_AHEAD = 2048
+_AHEAD = 1024
 """Bytes ahead of those being multiplied that are prefetched."""
 
 # LLVM splits `vpdpbusd` where it believes that to be quicker; it is not, so the instruction is spelled out

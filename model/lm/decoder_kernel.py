@@ -34,6 +34,8 @@ from model.vectors import (
 
 _PHASES = 8
 """Phases of a layer."""
+_AT_ONCE = 16
+"""Positions that are unpacked at once for attention: they stay in the first cache."""
 _Q, _OUT, _GATE, _DOWN = 0, 3, 4, 6
 """Where in `MATRICES` these stand."""
 
@@ -115,8 +117,9 @@ def _forward(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """What one thread does of all phases."""
     count = len(x)
-    seen = np.empty(heads // groups * head_dim, np.float32)
-    scores = np.empty(positions.max() + 1, np.float32)
+    own = heads // groups
+    seen, room = np.empty(own * head_dim, np.float32), np.empty(_AT_ONCE * head_dim, np.float32)
+    scores = np.empty((own, positions.max() + 1), np.float32)
     phase = 0
     for layer in range(len(table)):
         _norms(counters, phase, x, norms[layer, 0], eps, table[layer, _Q, 3], words, scales)
@@ -135,11 +138,9 @@ def _forward(  # type: ignore[no-untyped-def]
             if task >= count * groups:
                 break
             row, group = task // groups, task % groups
-            own, of = heads // groups, scores[: positions[row] + 1]
-            for head in range(own):
-                begin = (group * own + head) * head_dim
-                query, y = qkv[row, begin : begin + head_dim], seen[head * head_dim : (head + 1) * head_dim]
-                attend(query, keys[layer, slots[row], group], values[layer, slots[row], group], of, y)
+            begin, of = group * own * head_dim, scores[:, : positions[row] + 1]
+            queries = qkv[row, begin : begin + own * head_dim]
+            attend_together(queries, keys[layer, slots[row], group], values[layer, slots[row], group], of, room, seen)
             blocks = own * head_dim // BLOCK
             _quantize_part(seen, row, count, group * blocks, blocks, groups * blocks, words, scales)
             finish(counters, phase + 3)
@@ -333,6 +334,61 @@ def attend(query, keys, values, scores, y):  # type: ignore[no-untyped-def]
             a = multiply_add(load_halves(flat, t * width + k), broadcast(scores[t]), a)
             t += 1
         store(y, k, add(add(a, b), add(c, d)))
+
+
+@compiled(fastmath=ANY_ORDER)
+def attend_together(queries, keys, values, scores, room, y):  # type: ignore[no-untyped-def]
+    """Heads that share keys and values (window, head_dim), float16 in uint16, over the first positions of them.
+
+    `queries` and `y` hold the heads one after another. `scores` (heads, positions) and `room` (16 · head_dim,) are
+    scratch: each key is unpacked once for all heads.
+    """
+    own, count = scores.shape
+    width = keys.shape[1]
+    scale = np.float32(1) / np.sqrt(np.float32(width))
+    for first in range(0, count, _AT_ONCE):
+        here = min(_AT_ONCE, count - first)
+        _unpack(keys, first, here, room)
+        for head in range(own):
+            query = queries[head * width : (head + 1) * width]
+            for t in range(here):
+                product = broadcast(np.float32(0))
+                for k in range(0, width, LANES):
+                    product = multiply_add(load(query, k), load(room, t * width + k), product)
+                scores[head, first + t] = total_of(product) * scale
+    for head in range(own):
+        of = scores[head]
+        highest, total = of.max(), np.float32(0)
+        for t in range(count):
+            of[t] = exponential(of[t] - highest)
+            total += of[t]
+        share = np.float32(1) / total
+        for t in range(count):
+            of[t] *= share
+    y[: own * width] = np.float32(0)
+    for first in range(0, count, _AT_ONCE):
+        here = min(_AT_ONCE, count - first)
+        _unpack(values, first, here, room)
+        for head in range(own):
+            for k in range(0, width, LANES):
+                a, b = load(y, head * width + k), broadcast(np.float32(0))  # two, so that one need not wait
+                t = 0
+                while t + 2 <= here:
+                    a = multiply_add(load(room, t * width + k), broadcast(scores[head, first + t]), a)
+                    b = multiply_add(load(room, (t + 1) * width + k), broadcast(scores[head, first + t + 1]), b)
+                    t += 2
+                if t < here:
+                    a = multiply_add(load(room, t * width + k), broadcast(scores[head, first + t]), a)
+                store(y, head * width + k, add(a, b))
+
+
+@compiled()
+def _unpack(rows, first, count, room):  # type: ignore[no-untyped-def]
+    """Some rows of float16 as float32, one after another in `room`."""
+    flat, width = rows.ravel(), rows.shape[1]  # a view
+    for k in range(first * width, (first + count) * width, LANES):
+        store(room, k - first * width, load_halves(flat, k))
+        prefetch(flat, k + 2 * _AT_ONCE * width)
 
 
 @compiled(fastmath=ANY_ORDER)
