@@ -79,5 +79,5 @@ def test_names_stand_for_the_packages_checkpoints(tmp_path: Path) -> None:
     assert large.body["hidden_size"] == 1536
     with pytest.raises(CheckpointError, match="no such file"):
         find(tmp_path / "missing.gguf")
-    with pytest.raises(CheckpointError, match="nor one of auto, omni-1.5b, smol-omni"):
+    with pytest.raises(CheckpointError, match=r"nor one of auto, omni-1[.]5b, smol-omni"):
         find("omni-7b")

@@ -128,7 +128,7 @@ def test_the_tail_is_where_the_sound_ends() -> None:
 def test_weights_of_another_shape_are_refused(embedded: MiniOmni, tmp_path: Path) -> None:
     save_file({"words": torch.zeros(2), "tail": torch.zeros(3), "bias": torch.zeros(1)}, tmp_path / OWN_TURN_END)
     with pytest.raises(CheckpointError, match="'tail' has shape"):
-        open_turn_end(tmp_path, embedded)
+        open_turn_end(tmp_path, embedded, tmp_path)
 
 
 def test_a_judgement_that_breaks_fails_one_answer(

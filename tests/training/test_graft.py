@@ -25,9 +25,13 @@ from model.sampling import SamplingParams
 from model.snac_mouth import SNAC_24KHZ
 from model.tts_adapter import TtsAdapter
 from model.vocabulary import AUDIO_LAYERS, Task
+from model.weights.errors import WeightsError
+from tests.model.weights import gguf_files
+from tests.model.weights.gguf_files import Shape
 from training.coder import open_coder
 from training.data.texts import OPENINGS
-from training.graft import graft
+from training.gguf_body import causal_model, open_gguf
+from training.graft import graft, graft_gguf
 from training.graft_body import Body, GraftError, open_body
 
 CHATML = (
@@ -343,3 +347,36 @@ def test_a_body_that_the_cache_cannot_serve_is_refused(tmp_path: Path) -> None:
     AutoModelForCausalLM.from_config(AutoConfig.for_model("mamba", **fields)).save_pretrained(tmp_path / "body")
     with pytest.raises(GraftError, match="choose another body"):
         graft(open_body(str(tmp_path / "body")), tmp_path / "out")
+
+
+@pytest.mark.parametrize("template", ["chatml", "llama3"])
+def test_a_gguf_file_is_grafted_as_it_is(template: str, tmp_path: Path) -> None:
+    """Copied, with its own chat template and stop tokens; what it writes is what the file's weights write."""
+    shape = Shape("llama", gguf_files.CHATML if template == "chatml" else gguf_files.LLAMA3, ("Q8_0",))
+    path = gguf_files.write(tmp_path / "body.gguf", shape)
+    model = open_gguf(path)
+    config = graft_gguf(model, path, tmp_path / "out")
+    assert (tmp_path / "out" / "body.gguf").read_bytes() == path.read_bytes()
+    assert (config.chat is None) is (template == "chatml")
+    omni = opened(tmp_path / "out")
+    assert omni.chat
+    assert omni.chat.end == model.ends[0]
+    ids = omni.chat.encode("ab", "c", (), 200)
+    wanted = continued(Body(causal_model(model), omni.tokenizer, model.ends, 0, 0, None), ids, 24)
+    assert omni.generate_tokens(Task.T1T2, text_ids=torch.tensor(ids), max_steps=24).text.tolist() == wanted
+
+
+def test_a_gguf_file_can_take_the_body_route(tmp_path: Path) -> None:
+    path = gguf_files.write(tmp_path / "body.gguf", Shape("qwen2", kinds=("Q8_0", "Q4_1")))
+    body = open_body(str(path))
+    assert body.chat is not None
+    graft(body, tmp_path / "out", route="body", ears="whisper-base")
+    omni = opened(tmp_path / "out")
+    assert omni.config.vocabulary.own_end == body.ends[0]
+    state = load_file(tmp_path / "out" / "network.safetensors")
+    assert torch.equal(state["table.weight"][:8], body.model.get_input_embeddings().weight[:8])
+
+
+def test_a_gguf_file_that_is_not_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="the architecture is gemma2"):
+        open_body(str(gguf_files.write(tmp_path / "body.gguf", Shape("gemma2"))))
