@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -126,7 +127,7 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
     with ThreadPoolExecutor(1) as beside:
         ears = beside.submit(open_ears, folder, config, precision, device)
         network = read_network(folder, config, precision).to(device)
-        omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER))
+        omni = MiniOmni(config, network, read_tokenizer(folder / TOKENIZER), name=model_name(path))
         if precision.fused:
             network.fuse(precision.weights)
         if config.audio_route == "body":
@@ -145,6 +146,13 @@ def open_model(path: str | Path | None, device: torch.device, dtype: torch.dtype
                 pack_linears(part, "float16")
     give_back_memory()
     return omni
+
+
+def model_name(path: str | Path | None) -> str:
+    """The name of the model that `open_model` opens: of its folder (a link keeps its own name), or the hub id."""
+    if path is None:
+        return EMBEDDED.name
+    return os.path.basename(os.path.abspath(path)) if Path(path).is_dir() else str(path)  # noqa: PTH100, PTH119 (`resolve` follows links)
 
 
 def find(path: str | Path) -> Path:

@@ -13,7 +13,7 @@ from server.flags import parse
 
 
 def main() -> int:
-    """Serve. → 0 after a signal, 1 when the model did not start, 2 on a bad setting."""
+    """Serve. → 0 after a signal, 1 when a model did not start, 2 on a bad setting."""
     try:
         settings = parse()
     except ValidationError as error:
@@ -29,10 +29,11 @@ def main() -> int:
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = AsyncEngine(
-        settings.model, settings.slots, settings.queue, device, settings.dtype, threads=settings.threads or None
-    )
-    return serve(settings, engine)
+    engines = [
+        AsyncEngine(model, settings.slots, settings.queue, device, settings.dtype, threads=settings.threads or None)
+        for model in settings.models
+    ]
+    return serve(settings, engines)
 
 
 def run() -> None:
