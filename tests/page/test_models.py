@@ -51,11 +51,8 @@ def answered(page: Page, turn: int) -> None:
     page.wait_for_selector(f".turn:nth-of-type({turn})[data-done=true]")
 
 
-def test_one_model_is_named_and_leaves_no_choice(
-    silent_browser: Browser, server: LiveServer, generator: ScriptedGenerator, visit: Visit
-) -> None:
+def test_one_model_is_named_and_leaves_no_choice(silent_browser: Browser, server: LiveServer, visit: Visit) -> None:
     server.wait_ready()
-    generator.name = "smol-omni"
     page = visit.open(silent_browser, server.url, init_script=WIRE)
     expect(page.locator("#model-shown")).to_have_text("smol-omni")
     assert page.inner_text("#answered-by").split() == ["Answered", "by", "the", "model", "smol-omni"]
