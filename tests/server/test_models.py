@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from pathlib import Path
 
 import pytest
 from openai import NotFoundError
 
+from model.async_engine import AsyncEngine
+from model.checkpoint import EMBEDDED
 from server.models import Models, UnknownModel
 from server.settings import Settings
 from tests.server.harness import client, running, settings
@@ -239,3 +242,33 @@ async def test_chat_takes_a_model(first: ScriptedGenerator, second: ScriptedGene
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
     assert "omni-1.5b, smol-omni" in refused.json()["error"]["message"]
     assert refused.json()["error"]["param"] == "model"
+
+
+# real models
+
+
+async def test_two_engines_answer_at_the_same_time(tmp_path: Path) -> None:
+    """The same checkpoint under two names: what one answers is not changed by the other."""
+    link = tmp_path / "second-omni"
+    link.symlink_to(EMBEDDED)
+    engines = [AsyncEngine(path, max_slots=2, threads=1) for path in (EMBEDDED, link)]
+
+    async def answer(url: str, model: str, text: str) -> tuple[str, int]:
+        async with client(url) as talk:
+            assert (await talk.start(model=model))["model"] == model
+            await talk.send("text", text=text)
+            messages = [await talk.receive(timeout_s=120)]
+            while not (isinstance(messages[-1], dict) and messages[-1]["type"] == "response_done"):
+                messages.append(await talk.receive(timeout_s=120))
+            return messages[-1]["text"], sum(len(sound) for sound in messages if isinstance(sound, bytes))
+
+    async with running(engines[0], until_ready=False, also=[engines[1]]) as server:
+        assert await server.service.wait_ready(240)
+        assert server.service.models.names == ("smol-omni", "second-omni")
+        questions = ("What is the capital of France?", "Why is the sky blue?")
+        asked = [(model, question) for question in questions for model in server.service.models.names]
+        answers = await asyncio.gather(*(answer(server.url, *one) for one in asked))
+    assert answers[0] == answers[1]
+    assert answers[2] == answers[3]
+    assert "Paris" in answers[0][0]
+    assert min(sound for _, sound in answers) > 24_000
