@@ -16,7 +16,7 @@ _EXAMPLES = (Turn(INSTRUCTION, "Are you still there?"), Turn(INSTRUCTION, "Hello
 
 def idle_request(request: Request) -> Request:
     """The question whether somebody is there, otherwise as `request` wants its answers."""
-    return replace(request, text=INSTRUCTION, history=_EXAMPLES, sampling=SamplingParams(), max_sentences=1)
+    return replace(request, text=INSTRUCTION, history=_EXAMPLES, sampling=SamplingParams(repetition_penalty=1.0), max_sentences=1)
 
 
 @dataclass
