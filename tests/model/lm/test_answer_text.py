@@ -29,6 +29,7 @@ def said(*pieces: str, sentences: int | None = None, left: int = PLENTY, cut: bo
         ("Five, ten, fifteen, twenty.", "Five, ten, fifteen, twenty."),
         ("M, I, S, S, I, S, S, I, P, P, I.", "M, I, S, S, I, S, S, I, P, P, I."),
         ("Yes. Yes.", "Yes."),
+        ("A: It is warm.\nUser: And tomorrow?", "It is warm."),
         ("No, no, no!", "No, no, no!"),
         ("**Yes**, it is,", "Yes, it is,"),
     ],
