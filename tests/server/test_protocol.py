@@ -96,7 +96,7 @@ async def test_a_model_that_does_not_become_ready_is_told() -> None:
 async def test_text_is_answered_in_text_and_sound() -> None:
     generator = ScriptedGenerator()
     async with running(generator) as server, client(server.url) as c:
-        await c.start(system_prompt="Be kind.", temperature=0.7, top_p=0.9, seed=3, speed=0.8)
+        await c.start(system_prompt="Be kind.", time_zone="Asia/Tokyo", temperature=0.7, top_p=0.9, seed=3, speed=0.8)
         await c.send("text", text="  What is the capital of France? ")
         messages = await c.until("response_done")
         texts = [m for m in messages if isinstance(m, dict)]
@@ -126,6 +126,8 @@ async def test_text_is_answered_in_text_and_sound() -> None:
     request = generator.requests[-1]
     assert (request.text, request.system_prompt) == ("What is the capital of France?", "Be kind.")
     assert request.speed == 0.8
+    assert request.asked_at is not None
+    assert str(request.asked_at.tzinfo) == "Asia/Tokyo"
     assert (request.sampling.temperature, request.sampling.top_p, request.sampling.seed) == (0.7, 0.9, 3)
 
 
