@@ -3,8 +3,8 @@
 faster-whisper (Whisper base, int8) writes down what was said, llama.cpp answers with the very GGUF file that our
 language model is made of, behind the same system prompt, which it has read before, and hibari, whose voice ours
 learned, speaks sentence by sentence while the next is being written: the first sound comes when the first sentence is
-written and spoken. Both are asked the same questions in turns, on all cores, while the other rests. The cascade starts at the
-confirmed end of the turn, as cascades do.
+written and spoken. Both are asked the same questions in turns, on all cores, while the other rests. The cascade starts
+at the confirmed end of the turn, as cascades do.
 
     pip install -r requirements-benchmarks.txt
 """
