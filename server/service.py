@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import structlog
 
 from model.process_memory import settle
-from model.request import InvalidRequest, OmniError, Request
+from model.request import InvalidRequest, OmniError
 from model.sampling import SamplingParams
 from omni_command import find_time_zone
 from server.auth import Keys
@@ -21,7 +22,7 @@ from server.events import Problem
 from server.generator import Generator
 from server.metrics import Metrics
 from server.models import Models
-from server.options import SessionOptions
+from server.options import SessionOptions, make_request
 from server.outbox import Outbox
 from server.session import Session
 from server.settings import Settings
@@ -101,14 +102,12 @@ class Service:
         self.metrics.ready.set(1)
         self.log.info("ready", models=self.models.names, seconds=round(loop.time() - began, 2))
 
-    @staticmethod
-    async def _warm_up(generator: Generator) -> None:
-        """Answer once, and hear once: the first person to speak should not wait for what is made on first use."""
+    async def _warm_up(self, generator: Generator) -> None:
+        """Answer once, and hear once: the first person to speak should not wait for what is made on first use, nor for
+        the part of the prompt that all conversations share."""
         noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.01
-        for request in (
-            Request(text="Hello.", max_tokens=8, max_seconds=2.0),
-            Request(audio=noise, max_tokens=8, max_seconds=2.0),
-        ):
+        short = replace(self.options(), max_tokens=8, max_seconds=2.0)
+        for request in (make_request(short, text="Hello."), make_request(short, audio=noise)):
             with suppress(InvalidRequest):  # a model without a tokenizer, without ears
                 async for _ in generator.generate(request):
                     pass

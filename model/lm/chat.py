@@ -105,15 +105,21 @@ def build_messages(defaults: ChatDefaults, question: str, request: Request, drop
     zone = request.asked_at.tzinfo if request.asked_at else None
     times = [turn.asked_at.astimezone(zone) if turn.asked_at else None for turn in turns]
     began = next((time for time in times if time), None)
-    head = [defaults.system_prompt] if defaults.system_prompt else []
-    head += [date_line(began)] if began else []
     messages: list[Message] = []
-    if head:
-        messages.append({"role": "system", "content": "\n".join(head)})
-    for example in defaults.examples:
-        messages += _turn_messages(example)
-    if request.system_prompt:
-        messages.append({"role": "system", "content": request.system_prompt})
+
+    def instruct(*lines: str | None) -> None:
+        if content := "\n".join(filter(None, lines)):
+            messages.append({"role": "system", "content": content})
+
+    date = date_line(began) if began else None
+    if defaults.examples:  # what all conversations share comes first, and is read once for all of them
+        instruct(defaults.system_prompt)
+        for example in defaults.examples:
+            messages += _turn_messages(example)
+        instruct(date, request.system_prompt)
+    else:
+        instruct(defaults.system_prompt, date)
+        instruct(request.system_prompt)
     stated: datetime | None = None
     spelling = False  # the turn before was about letters
     for turn, time in zip(turns, times, strict=True):

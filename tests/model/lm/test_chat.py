@@ -46,6 +46,15 @@ def test_what_day_is_it_can_be_answered_from_the_prompt() -> None:
     assert contents("Why?", Request(asked_at=datetime(2026, 3, 11, tzinfo=UTC)))[0].endswith("zone is UTC.")
 
 
+def test_what_all_conversations_share_comes_before_the_date() -> None:
+    request = Request(system_prompt="You are a pirate.", asked_at=ASKED)
+    messages = contents("Hi", request, ChatDefaults())
+    shared = 1 + 2 * len(EXAMPLES)
+    assert messages[:shared] == contents("Hi", Request(), ChatDefaults())[:shared]
+    assert messages[shared].startswith("system: Today is Wednesday, March 11, 2026.")
+    assert messages[shared].endswith("\nYou are a pirate.")
+
+
 @pytest.mark.parametrize(("hour", "said"), [(0, "12:05 AM"), (9, "9:05 AM"), (12, "12:05 PM"), (23, "11:05 PM")])
 def test_the_time_is_said_as_it_is_read(hour: int, said: str) -> None:
     assert clock_time(datetime(2026, 1, 1, hour, 5)) == said
