@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
-from model.chat_template import ChatTemplate
+from model.lm.chat import ChatTemplate
 
 _OURS = (
     "architectures", "transformers_version", "dtype", "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id",
