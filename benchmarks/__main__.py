@@ -11,6 +11,7 @@ from benchmarks import (
     agreement,
     cascade,
     compare,
+    decoder,
     engine,
     growth,
     interruptions,
@@ -23,29 +24,37 @@ from benchmarks import (
     talk,
     turns,
 )
+from benchmarks.packages import PackageMissing
 from benchmarks.report import Report
 from benchmarks.talk.scenarios import CATEGORIES, HALVES, ScenarioError
 from benchmarks.talk.talker import WAYS
+from model.request import OmniError
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Prints a table; with --json one JSON line on stdout, and the table on stderr.",
-        epilog="Flags after -- go to the server, such as: python -m benchmarks latency -- --model FOLDER. "
+        epilog="Flags after -- go to the server, such as: python -m benchmarks load -- --queue 16. "
         "To compare two versions, let each write some runs: python -m benchmarks latency --repeat 5 --json > A.json, "
         "then: python -m benchmarks compare A.json B.json",
     )
     parser.add_argument("name", choices=["all", "compare", *_BENCHMARKS], help="what to measure")
+    parser.add_argument(
+        "--model", help="omni-1.5b, smol-omni, a folder or a GGUF file (default: $OMNI_MODEL, else auto)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line a benchmark on stdout")
     parser.add_argument("--repeat", type=_positive, default=1, help="runs of each, one after the other (1)")
     parser.add_argument("--turns", type=_positive, default=20, help="latency and cascade: spoken questions (20)")
     parser.add_argument("--talkers", type=_positive, help="load: people who speak at once (finds how many are in time)")
     parser.add_argument("--listeners", type=int, default=0, help="load: open microphones beside them (0)")
-    parser.add_argument("--rounds", type=_positive, default=2, help="load: questions of each (2)")
+    parser.add_argument("--rounds", type=_positive, help="load: questions of each (2); decoder: rounds of timing (5)")
     parser.add_argument("--count", type=_positive, default=50, help="sessions: open conversations (50)")
     parser.add_argument("--starts", type=_positive, default=3, help="startup: how often to start (3)")
-    parser.add_argument("--steps", type=_positive, default=100, help="engine: steps to time of each kind (100)")
+    parser.add_argument(
+        "--steps", type=_positive, help="engine: steps to time of each kind (100); decoder: in a round (24)"
+    )
+    parser.add_argument("--gguf", type=Path, help="decoder and cascade: the model's GGUF file, for llama.cpp (found)")
     parser.add_argument("--questions", type=_positive, default=50, help="agreement: typed questions (50)")
     parser.add_argument(
         "--minutes", type=float, default=10, help="interruptions: of speaking at each level of echo (10)"
@@ -85,22 +94,28 @@ def _positive(text: str) -> int:
 
 
 _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
-    "startup": lambda a: startup.run(a.starts, tuple(a.flags)),
-    "engine": lambda a: engine.run(a.steps),
-    "agreement": lambda a: agreement.run(a.questions),
-    "latency": lambda a: latency.run(a.turns, tuple(a.flags)),
-    "load": lambda a: load.run(a.talkers, a.listeners, a.rounds, tuple(a.flags)),
-    "page": lambda a: page.run(a.visits, tuple(a.flags)),
-    "published": lambda a: published.run(a.steps),
-    "sessions": lambda a: sessions.run(a.count, tuple(a.flags)),
-    "growth": lambda a: growth.run(a.picture, tuple(a.flags)),
-    "interruptions": lambda a: interruptions.run(a.minutes, a.at_once, tuple(a.flags)),
+    "startup": lambda a: startup.run(a.starts, _server_flags(a)),
+    "engine": lambda a: engine.run(a.model, a.steps or 100),
+    "decoder": lambda a: decoder.run(a.model, a.gguf, a.rounds or 5, a.steps or 24),
+    "agreement": lambda a: agreement.run(a.model, a.questions),
+    "latency": lambda a: latency.run(a.turns, _server_flags(a)),
+    "load": lambda a: load.run(a.talkers, a.listeners, a.rounds or 2, _server_flags(a)),
+    "page": lambda a: page.run(a.visits, _server_flags(a)),
+    "published": lambda a: published.run(a.steps or 100),
+    "sessions": lambda a: sessions.run(a.count, _server_flags(a)),
+    "growth": lambda a: growth.run(a.picture, _server_flags(a)),
+    "interruptions": lambda a: interruptions.run(a.minutes, a.at_once, _server_flags(a)),
     "talk": lambda a: talk.run(_talk_plan(a), tuple(a.flags)),
-    "turns": lambda a: turns.run(a.sentences, tuple(a.flags)),
-    "cascade": lambda a: cascade.run(a.turns, tuple(a.flags)),
+    "turns": lambda a: turns.run(a.sentences, _server_flags(a)),
+    "cascade": lambda a: cascade.run(a.model, a.gguf, a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "growth", "interruptions", "page", "talk", "turns")
-"""Not among `all`: `cascade` needs more than `make bench` installs, `page` a browser, the others take long."""
+_APART = ("cascade", "decoder", "growth", "interruptions", "page", "talk", "turns")
+"""Not among `all`: `cascade` and `decoder` need more than `make bench` installs, `page` a browser; others take long."""
+
+
+def _server_flags(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """For the server, the model among them."""
+    return (*(("--model", arguments.model) if arguments.model else ()), *arguments.flags)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
             print(report.table(), file=sys.stderr if arguments.json else sys.stdout, flush=True)
             if arguments.json:
                 print(report.json_line(), flush=True)
-    except (compare.NotRuns, cascade.CascadeMissing, ScenarioError, OSError) as error:
+    except (compare.NotRuns, PackageMissing, ScenarioError, OmniError, OSError) as error:
         print(f"python -m benchmarks {arguments.name}: {error}", file=sys.stderr)
         return 2
     return 0

@@ -126,10 +126,23 @@ class Conversation:
         async with asyncio.timeout(TURN_LIMIT_S):
             turn = await self._take_answer()
         turn.speech_ended = self._spoken_at or turn.turn_confirmed
-        # the answer counts as played, so that the next question does not interrupt it
+        await self._mark_played(turn)
+        return turn
+
+    async def type(self, question: str) -> Turn:
+        """Send a typed question and take the whole answer; its speech ended when it was sent. Raises `TurnFailed`."""
+        sent = time.monotonic()
+        await self._socket.send(json.dumps({"type": "text", "text": question}))
+        async with asyncio.timeout(TURN_LIMIT_S):
+            turn = await self._take_answer()
+        turn.speech_ended = turn.turn_confirmed = sent
+        await self._mark_played(turn)
+        return turn
+
+    async def _mark_played(self, turn: Turn) -> None:
+        """Report the answer as played, so that the next question does not interrupt it."""
         played = {"type": "playback", "played_ms": turn.done["audio_ms"], "response_id": turn.done["response_id"]}
         await self._socket.send(json.dumps(played))
-        return turn
 
     async def _take_answer(self) -> Turn:
         turn = Turn()

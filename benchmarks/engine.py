@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.limits import float32_peak, read_bandwidth
 from benchmarks.questions import microphone
 from benchmarks.report import Figure, Report, median, percentile
 from model import AudioChunk, MiniOmni, Request
+from model.checkpoint_names import choose
 from model.mouth import SAMPLE_RATE, SAMPLES_PER_FRAME, MouthDecoder
 from model.packed import Projection
 
@@ -40,20 +42,6 @@ def time_ms(step: Callable[[int], object], steps: int) -> list[float]:
         step(index)
         took.append(1000 * (time.perf_counter() - began))
     return took
-
-
-def read_bandwidth() -> float:
-    """Bytes a second at which the threads of PyTorch read memory: the best of eight passes over 512 MB."""
-    block = torch.ones(64, 2 << 20)  # float32, 512 MB: larger than any cache
-    best = min(time_ms(lambda _: block.sum(1), 8))
-    return block.nbytes / best * 1000
-
-
-def arithmetic_peak() -> float:
-    """Operations a second of a large float32 product on the threads of PyTorch: the best of eight."""
-    size = 1024
-    a, b = torch.ones(size, size), torch.ones(size, size)
-    return 2 * size**3 / min(time_ms(lambda _: a @ b, 8)) * 1000
 
 
 def _weight_sizes(part: object) -> dict[int, int]:
@@ -90,6 +78,8 @@ def weight_bytes(part: object) -> int:
 def body_bytes(omni: MiniOmni) -> int:
     """What one body step with text logits reads: of a table that is not the head too, only a row, so it is left out."""
     network = omni.network
+    if network.bytes_of_a_step:
+        return network.bytes_of_a_step
     sizes = _weight_sizes(network)
     table = network.table.weight.data_ptr()
     if network.quick_head or network.head is not None:
@@ -102,8 +92,9 @@ def _body(omni: MiniOmni, rows: int, steps: int) -> list[float]:
     network = omni.network
     cache, slots = network.new_cache(rows, CONTEXT + 1), torch.arange(rows)
     prompt = network.embed(torch.arange(100, 100 + CONTEXT))[None]
-    for slot in slots.split(1):
-        network(prompt, torch.arange(CONTEXT)[None], slot, cache)
+    network(prompt, torch.arange(CONTEXT)[None], slots[:1], cache)
+    for kept in (cache.all_keys, cache.all_values):
+        kept[:, 1:rows] = kept[:, :1]
     tokens, positions = network.embed(500 + slots[:, None]), torch.full((rows, 1), CONTEXT)
 
     def step(_: int) -> Tensor:
@@ -206,9 +197,10 @@ def _by_rows(name: str, floor: str, measure: Callable[[int], list[float]]) -> li
 
 
 @torch.inference_mode()
-def run(steps: int) -> Report:
-    """Time the embedded model, one row being one person's answer."""
-    omni = MiniOmni.from_pretrained()
+def run(model: str | None, steps: int) -> Report:
+    """Time a model that speaks through the TTS adapter, one row being one person's answer."""
+    name = choose(model)
+    omni = MiniOmni.from_pretrained(name)
     bandwidth = read_bandwidth()
 
     def floor(size: int) -> str:
@@ -244,10 +236,8 @@ def run(steps: int) -> Report:
         ),
         Figure("… slowest", max(took / length for took, length, _ in answers), ""),
         Figure("memory reads", bandwidth / 1e9, "GB/s", "measured, all threads"),
-        Figure("float32 products", arithmetic_peak() / 1e9, "GFLOP/s", "measured, all threads, PyTorch's own"),
+        Figure("float32 products", float32_peak() / 1e9, "GFLOP/s", "measured, all threads, PyTorch's own"),
     ]
     dtype, frame_ms = omni.network.weight_format, 1000 * SAMPLES_PER_FRAME / SAMPLE_RATE
-    workload = (
-        f"embedded model, body in {dtype}, {torch.get_num_threads()} threads; a frame is {frame_ms:.1f} ms of sound"
-    )
+    workload = f"{name}, body in {dtype}, {torch.get_num_threads()} threads; a frame is {frame_ms:.1f} ms of sound"
     return Report("engine", workload, figures)

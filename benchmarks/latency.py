@@ -1,13 +1,15 @@
-"""How long a person waits: from the confirmed end of a spoken turn to the first byte of the answer's sound."""
+"""How long a person waits for an answer: from the end of speech, or from a typed question, to its first sound."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from benchmarks.conversation import PAGE_LEAD_MS, Turn, conversation
-from benchmarks.questions import microphone
+from benchmarks.questions import TEXTS, spoken
 from benchmarks.report import Figure, Report, median, percentile
 from benchmarks.server_process import server
+from model.checkpoint_names import OMNI_1_5B
 
 STAGES = {
     "hearing": "of the way to the first sound, begun at a pause: sound to words",
@@ -17,25 +19,62 @@ STAGES = {
     "decoding": "those to sound",
 }
 VAD = "the silence that ends a turn, and voice detection"
-TURNS_PER_CONVERSATION = 4
-"""A conversation remembers, so its prompts grow; a person's do as well."""
+TURNS_PER_CONVERSATION = 10
+"""A conversation remembers, so its prompts grow; a person's do as well. The last turn repeats the first question."""
 
 
-async def converse(url: str, count: int) -> list[Turn]:
-    """Ask `count` questions one after the other, a few in each conversation."""
-    questions = microphone(count)
-    turns = []
-    for first in range(0, count, TURNS_PER_CONVERSATION):
+def texts(count: int) -> list[list[str]]:
+    """`count` questions, by conversation. One of full length ends with the question that it began with."""
+    conversations = []
+    fresh = 0
+    while count > 0:
+        size = min(count, TURNS_PER_CONVERSATION)
+        asked = [TEXTS[(fresh + turn) % len(TEXTS)] for turn in range(size)]
+        if size == TURNS_PER_CONVERSATION:
+            asked[-1] = asked[0]
+        conversations.append(asked)
+        count, fresh = count - size, fresh + TURNS_PER_CONVERSATION - 1
+    return conversations
+
+
+async def converse(url: str, count: int) -> list[list[Turn]]:
+    """Speak `count` questions one after the other. Returns the turns of each conversation."""
+    found = []
+    for asked in texts(count):
         async with conversation(url) as talk:
-            turns += [await talk.ask(question) for question in questions[first : first + TURNS_PER_CONVERSATION]]
-    return turns
+            found.append([await talk.ask(spoken(text)) for text in asked])
+    return found
+
+
+async def converse_typed(url: str, count: int) -> list[list[Turn]]:
+    """The same, typed."""
+    found = []
+    for asked in texts(count):
+        async with conversation(url) as talk:
+            found.append([await talk.type(text) for text in asked])
+    return found
+
+
+def last_against_first(conversations: Sequence[Sequence[Turn]]) -> float | None:
+    """How often as long the last turn of a full conversation waited as the first, whose question it repeats: the median
+    of all such conversations; None without one."""
+    full = [turns for turns in conversations if len(turns) == TURNS_PER_CONVERSATION]
+    return median([turns[-1].silence_ms / turns[0].silence_ms for turns in full]) if full else None
 
 
 def run(turns: int, flags: tuple[str, ...]) -> Report:
     """Measure at a WebSocket client of a server in its own process, speaking in real time."""
     with server(*flags) as running:
+        name = running.model
         asyncio.run(converse(running.url, 1))  # nobody's first question warms the others
-        measured = asyncio.run(converse(running.url, turns))
+        talked = asyncio.run(converse(running.url, turns))
+        typed = asyncio.run(converse_typed(running.url, turns))
+    targets = name == OMNI_1_5B
+
+    def target(text: str) -> str:
+        return f"target: {text}" if targets else ""
+
+    measured = [turn for turns_ in talked for turn in turns_]
     waits = [turn.first_audio_ms for turn in measured]
     silences = [turn.silence_ms for turn in measured]
     played = [turn.played_ms(PAGE_LEAD_MS) for turn in measured]
@@ -49,13 +88,30 @@ def run(turns: int, flags: tuple[str, ...]) -> Report:
         Figure("confirmed end of turn → first audio byte, median", median(waits), "ms"),
         Figure("… 95th percentile", percentile(waits, 0.95), "ms"),
         Figure("… longest", max(waits), "ms"),
-        Figure("end of speech → first audio byte, median", median(silences), "ms", "with the silence that ends a turn"),
+        Figure("end of speech → first audio byte, median", median(silences), "ms", target("≤ 600")),
+        Figure("… 95th percentile", percentile(silences, 0.95), "ms", target("≤ 850")),
         Figure("end of speech → first audio played, median", median(played), "ms", "by a player with the page's lead"),
+        *_repeated("the tenth turn's wait against the first's, spoken", talked, targets),
+        *_typed_figures(typed, targets),
         *stages,
         Figure("real-time factor of an answer, median", median(factors), "", "time to make it ÷ its length"),
         Figure("length of an answer, median", median([turn.seconds for turn in measured]), "s"),
         Figure("turns", len(measured), ""),
     ]
-    return Report(
-        "latency", f"{turns} spoken questions over /ws, in conversations of {TURNS_PER_CONVERSATION}", figures
-    )
+    workload = f"{name}, {turns} questions over /ws, spoken and typed, in conversations of {TURNS_PER_CONVERSATION}"
+    return Report("latency", workload, figures)
+
+
+def _typed_figures(typed: Sequence[Sequence[Turn]], targets: bool) -> list[Figure]:
+    waits = [turn.silence_ms for turns in typed for turn in turns]
+    return [
+        Figure("typed question → first audio byte, median", median(waits), "ms", "target: ≤ 350" if targets else ""),
+        Figure("… 95th percentile", percentile(waits, 0.95), "ms"),
+        *_repeated("the tenth turn's wait against the first's, typed", typed, targets),
+    ]
+
+
+def _repeated(name: str, conversations: Sequence[Sequence[Turn]], targets: bool) -> list[Figure]:
+    found = last_against_first(conversations)
+    note = "the same question; median of the conversations"
+    return [] if found is None else [Figure(name, found, "times", f"target: ≤ 1.2; {note}" if targets else note)]

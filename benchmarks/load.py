@@ -140,6 +140,7 @@ def run(talkers: int | None, listeners: int, rounds: int, flags: tuple[str, ...]
     """`talkers` people ask `rounds` questions each, all at the same time; without a number, find the largest."""
     slots = talkers or MOST
     with server("--slots", str(slots), "--max-sessions", str(slots + listeners + 1), *flags) as running:
+        model = running.model
         asyncio.run(gather(running, 1, 0, 1))  # nobody's first question warms the others
         if talkers:
             crowds = [asyncio.run(gather(running, talkers, listeners, rounds))]
@@ -150,4 +151,6 @@ def run(talkers: int | None, listeners: int, rounds: int, flags: tuple[str, ...]
     crowds.sort(key=lambda crowd: crowd.talkers)
     figures = [figure for crowd in crowds for figure in crowd.figures]
     most.append(Figure("a core's share of the talkers and listeners themselves", 100 * crowds[-1].client_share, "%"))
-    return Report("load", f"everybody asks {rounds} questions at the same time; {listeners} listeners", figures + most)
+    return Report(
+        "load", f"{model}, everybody asks {rounds} questions at the same time; {listeners} listeners", figures + most
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("torch", "numba", "transformers", "onnxruntime", "numpy", "uvicorn", "websockets")
+_PACKAGES = ("torch", "numba", "transformers", "onnxruntime", "numpy", "uvicorn", "websockets", "xllamacpp")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from benchmarks.process_memory import Memory
 from benchmarks.report import ROOT
 
 START_LIMIT_S = 180.0
@@ -38,6 +39,16 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/models", timeout=10) as response:
+            return str(json.load(response)["data"][0]["id"])
+
+    def memory(self) -> Memory:
+        """What is in RAM now, and how much of it is shared."""
+        return Memory.of(self.process)
 
     def resident_mb(self) -> float:
         """Memory of the process that is in RAM now, MB (10^6 bytes)."""

@@ -88,8 +88,13 @@ async def ask_all(client: OmniClient, questions: list[tuple[bytes, int]], texts:
 
 async def converse(options: argparse.Namespace) -> int:
     """Print every event → the exit status: 1 when there was an error."""
-    settings: dict[str, Any] = {"system_prompt": options.persona, "seed": options.seed, "speed": options.speed}
-    settings["time_zone"] = options.time_zone.key if options.time_zone else local_time_zone()
+    settings: dict[str, Any] = {
+        "model": options.model,
+        "system_prompt": options.persona,
+        "seed": options.seed,
+        "speed": options.speed,
+        "time_zone": options.time_zone.key if options.time_zone else local_time_zone(),
+    }
     answer, status = Answer(options.out), 0
     questions = [read_question(path) for path in options.question]
     if options.mic:
@@ -123,6 +128,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     whom.add_argument(
         "--key", default=os.environ.get("OMNI_KEY"), help="for a server that wants one (default: $OMNI_KEY, or none)"
     )
+    whom.add_argument("--model", metavar="NAME", help="one of the models that it has loaded (default: its first)")
     how = parser.add_argument_group("How")
     how.add_argument(
         "--out", type=Path, metavar="ANSWER.WAV", help="write the answers' sound here, 24 kHz mono (default: nowhere)"

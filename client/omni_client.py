@@ -36,6 +36,9 @@ class Ready(Event):
     session_id: str = ""
     output_sample_rate: int = 24_000
     model: str = ""
+    """The model that answers."""
+    models: list[str] = field(default_factory=list)
+    """Those that the option `model` may name, the server's default first."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class OmniClient:
     """`ask` and `say` for one question at a time; `send` and `events` for a microphone that stays open.
 
     `key` is for servers that want one.
-    `options` are the fields of `start`: system_prompt, end_silence_ms, speed, temperature, seed, history, …
+    `options` are the fields of `start`: model, system_prompt, end_silence_ms, speed, temperature, seed, history, …
     """
 
     def __init__(self, url: str = "ws://127.0.0.1:8000/ws", key: str | None = None, **options: Any) -> None:
@@ -131,6 +134,8 @@ class OmniClient:
             async for event in self.events():
                 if isinstance(event, Ready):
                     break
+                if isinstance(event, Error):  # of `start`: there will be no `ready`
+                    raise OmniClientError(f"{event.code}: {event.message}")
         except BaseException:
             await self._socket.close()
             raise

@@ -101,6 +101,13 @@ class AsyncEngine:
         self._hearing = False
         """Somebody is being heard now."""
 
+    @property
+    def name(self) -> str:
+        """Of the open model; before `start`, as it was asked for."""
+        if self._engine is not None:
+            return self._engine.omni.name
+        return self._source.name if isinstance(self._source, MiniOmni) else str(self._source or "auto")
+
     async def start(self) -> None:
         """Open the model, unless that is done already. The first answers pay for what PyTorch makes on first use."""
         if self._thread is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,7 @@ from model.published_ears import PublishedEars
 from model.quick_convnext import pack_stacks
 from model.quick_speech import QuickSpeechDecoder
 from model.request import OmniError
-from model.settings import default_cache_dir
+from model.settings import AUTO, default_cache_dir
 from model.snac_mouth import SNAC_CONFIG, SNAC_WEIGHTS, PublishedSnac, build_snac
 from model.tts_adapter import TtsAdapter
 from model.turn_end import TurnEnd
@@ -145,7 +146,7 @@ def open_model(
     with ThreadPoolExecutor(1) as beside:
         ears = beside.submit(open_ears, folder, config, precision, device)
         config, network, tokenizer = open_language(folder, config, precision, cache_dir)
-        omni = MiniOmni(config, network.to(device), tokenizer)
+        omni = MiniOmni(config, network.to(device), tokenizer, name=model_name(path, folder))
         if precision.fused:
             network.fuse(precision.weights)
         if config.audio_route == "body":
@@ -164,6 +165,16 @@ def open_model(
                 pack_linears(part, "float16")
     give_back_memory()
     return omni
+
+
+def model_name(path: str | Path | None, folder: Path) -> str:
+    """The name of the model at `path`, found in `folder`: of the folder (a link keeps its own name), the stem of a GGUF
+    file, or the hub id."""
+    if folder.suffix == GGUF:
+        return folder.stem
+    if path is None or str(path) == AUTO or folder.parent == CHECKPOINTS:
+        return folder.name
+    return os.path.basename(os.path.abspath(path)) if Path(path).is_dir() else str(path)  # noqa: PTH100, PTH119 (`resolve` follows links)
 
 
 def find(path: str | Path) -> Path:

@@ -72,6 +72,8 @@ class MiniOmni:
     """Encoder states (1, frames, ears_width) of (samples,) at 16 kHz, for the published route."""
     turn_end: TurnEnd | None = None
     """Tells how likely a spoken question is over."""
+    name: str = "omni"
+    """What the model is called, by those who choose among several."""
     batch_parallel: bool = True
     """Spoken questions are answered by two rows, one of them writing (paper section 3.3)."""
 

@@ -13,7 +13,7 @@ from server.flags import parse
 
 
 def main() -> int:
-    """Serve. → 0 after a signal, 1 when the model did not start, 2 on a bad setting."""
+    """Serve. → 0 after a signal, 1 when a model did not start, 2 on a bad setting."""
     try:
         settings = parse()
     except ValidationError as error:
@@ -29,20 +29,22 @@ def main() -> int:
     from server.serving import serve
 
     configure_logging(settings.log_level, settings.log_format)
-    settings.model = choose(settings.model, settings.cache_dir, settings.dtype)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    engine = AsyncEngine(
-        settings.model,
-        settings.slots,
-        settings.queue,
-        device,
-        settings.dtype,
-        threads=settings.threads or None,
-        cache_dir=settings.cache_dir,
-    )
-    return serve(settings, engine)
+    engines = [
+        AsyncEngine(
+            choose(model, settings.cache_dir, settings.dtype),
+            settings.slots,
+            settings.queue,
+            device,
+            settings.dtype,
+            threads=settings.threads or None,
+            cache_dir=settings.cache_dir,
+        )
+        for model in settings.models
+    ]
+    return serve(settings, engines)
 
 
 def run() -> None:

@@ -27,7 +27,7 @@ LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 TAGS = [
     {"name": "Chat", "description": "One request, one answer."},
     {"name": "Audio", "description": "Text to speech and speech to text."},
-    {"name": "Models", "description": "Which model answers."},
+    {"name": "Models", "description": "Which models answer."},
     {"name": "Realtime", "description": "Around the WebSocket of the Realtime API."},
     {"name": "Operation", "description": "For load balancers, monitoring and whoever runs the server."},
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, WebSocket
@@ -71,16 +71,16 @@ class SecurityHeaders:
 
 def create_app(
     settings: Settings,
-    generator: Generator,
+    generators: Sequence[Generator],
     make_detector: MakeDetector = Endpointer,
     on_failure: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """The server around one generator.
+    """The server around one generator for each model; the first answers where a client names none.
 
-    The model loads in the background once the application starts; `on_failure` is called when it cannot, with the
+    The models load in the background once the application starts; `on_failure` is called when one cannot, with the
     reason in `app.state.service.failure`. `make_detector` replaces the rules of turns (tests).
     """
-    service = Service(settings, generator, make_detector)
+    service = Service(settings, generators, make_detector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

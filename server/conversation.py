@@ -75,6 +75,18 @@ class Conversation:
 
     # inputs
 
+    @property
+    def model(self) -> str:
+        """The name of the model that the next question goes to."""
+        return self._generator.name
+
+    def choose_model(self, generator: Generator) -> None:
+        """The next question goes to this one. What has been asked is answered by the model that was asked; memory is
+        text, and stays."""
+        if generator is not self._generator:
+            self._generator = generator
+            self._log.info("model_chosen", model=generator.name)
+
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None) -> None:
         """See `Session.configure`."""
         self.session.configure(options, history)
@@ -215,7 +227,8 @@ class Conversation:
         return event
 
     def _start(self, command: StartGeneration) -> None:
-        task = asyncio.create_task(self._generate(command), name=f"answer-{command.generation_id}")
+        answering = self._generate(command, self._generator)
+        task = asyncio.create_task(answering, name=f"answer-{command.generation_id}")
         self._answers[command.generation_id] = task
         task.add_done_callback(lambda _: self._answers.pop(command.generation_id, None))
 
@@ -225,10 +238,10 @@ class Conversation:
         if task := self._answers.get(command.generation_id):
             task.cancel()
 
-    async def _generate(self, command: StartGeneration) -> None:
+    async def _generate(self, command: StartGeneration, generator: Generator) -> None:
         complete = False
         try:
-            async with aclosing(self._generator.generate(command.request)) as events:
+            async with aclosing(generator.generate(command.request)) as events:
                 async for event in events:
                     complete = isinstance(event, Done)
                     self._perform(self.session.receive_event(command.generation_id, event))

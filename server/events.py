@@ -40,6 +40,9 @@ class Ready:
     end_silence_ms: int
     eagerness: Eagerness | Literal["off"]
     model: str
+    """That answers from now on."""
+    models: tuple[str, ...]
+    """That may be chosen, the default first."""
     limits: Limits
 
 

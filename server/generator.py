@@ -14,6 +14,11 @@ class Generator(Protocol):
     `model.async_engine.AsyncEngine` is one. Several answers may be asked for at the same time.
     """
 
+    @property
+    def name(self) -> str:
+        """The model's name, by which clients choose it. Final once `start` has returned."""
+        ...
+
     async def start(self) -> None:
         """Load what is needed; called once, before the first request."""
         ...

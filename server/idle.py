@@ -16,7 +16,8 @@ _EXAMPLES = (Turn(INSTRUCTION, "Are you still there?"), Turn(INSTRUCTION, "Hello
 
 def idle_request(request: Request) -> Request:
     """The question whether somebody is there, otherwise as `request` wants its answers."""
-    return replace(request, text=INSTRUCTION, history=_EXAMPLES, sampling=SamplingParams(), max_sentences=1)
+    greedy = SamplingParams(repetition_penalty=1.0)
+    return replace(request, text=INSTRUCTION, history=_EXAMPLES, sampling=greedy, max_sentences=1)
 
 
 @dataclass

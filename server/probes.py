@@ -28,8 +28,15 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """Whether new questions are taken."""
 
-    ready: bool = Field(description="the model has answered once, and the server is not shutting down")
-    model: str = Field(description="as it was named to the server", examples=["smol-omni", "gpt-omni/mini-omni"])
+    ready: bool = Field(description="every model has answered once, and the server is not shutting down")
+    model: str = Field(
+        description="the one that answers where none is named; while it loads, as it was named to the server",
+        examples=["smol-omni", "gpt-omni/mini-omni"],
+    )
+    models: list[str] = Field(
+        description="all that a client may choose, the default first; empty while they load",
+        examples=[["omni-1.5b", "smol-omni"]],
+    )
 
 
 def probes_router(service: Service) -> APIRouter:
@@ -46,11 +53,12 @@ def probes_router(service: Service) -> APIRouter:
         summary="Are new questions taken?",
         response_model=Readiness,
         openapi_extra=_NO_KEY,
-        responses={503: {"model": Readiness, "description": "The model loads, or the server shuts down"}},
+        responses={503: {"model": Readiness, "description": "A model loads, or the server shuts down"}},
     )
     async def ready() -> JSONResponse:
-        """200 when the model has answered once and new questions are taken; 503 otherwise."""
-        told = Readiness(ready=service.ready, model=service.model_name)
+        """200 when every model has answered once and new questions are taken; 503 otherwise."""
+        models = service.models
+        told = Readiness(ready=service.ready, model=models.default.name, models=list(models.names))
         return JSONResponse(told.model_dump(), 200 if service.ready else 503)
 
     @router.get(

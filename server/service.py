@@ -1,18 +1,19 @@
-"""What all connections of one server share: the generator and its readiness, the open conversations, the figures."""
+"""What all connections of one server share: the models and their readiness, the open conversations, the figures."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import structlog
 
 from model.process_memory import settle
-from model.request import InvalidRequest, OmniError, Request
+from model.request import InvalidRequest, OmniError
 from model.sampling import SamplingParams
 from omni_command import find_time_zone
 from server.auth import Keys
@@ -20,7 +21,8 @@ from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
 from server.metrics import Metrics
-from server.options import SessionOptions
+from server.models import Models
+from server.options import SessionOptions, make_request
 from server.outbox import Outbox
 from server.session import Session
 from server.settings import Settings
@@ -28,7 +30,6 @@ from server.turns import SAMPLE_RATE, Endpointer, TurnDetector, TurnRules
 from server.voices import Voices
 
 MakeDetector = Callable[[TurnRules], TurnDetector]
-EMBEDDED_MODEL = "smol-omni"
 
 
 class Refused(Exception):
@@ -42,9 +43,11 @@ class Refused(Exception):
 class Service:
     """One per application. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, generator: Generator, make_detector: MakeDetector = Endpointer) -> None:
+    def __init__(
+        self, settings: Settings, generators: Sequence[Generator], make_detector: MakeDetector = Endpointer
+    ) -> None:
         self.settings = settings
-        self.generator = generator
+        self.models = Models(generators)
         self.metrics = Metrics()
         self.keys = Keys(settings.keys)
         self.log = structlog.get_logger("server")
@@ -67,21 +70,16 @@ class Service:
     # readiness
 
     @property
-    def model_name(self) -> str:
-        """As it is told to clients."""
-        return self.settings.model or EMBEDDED_MODEL
-
-    @property
     def ready(self) -> bool:
-        """The model has answered once, and new questions are taken."""
+        """Every model has answered once, and new questions are taken."""
         return self._ready.is_set() and not self._draining
 
     def start(self, on_failure: Callable[[], None] = lambda: None) -> None:
-        """Load the model and let it answer once, in the background."""
-        self._starting = asyncio.create_task(self._start(on_failure), name="start-model")
+        """Load the models and let each answer once, in the background."""
+        self._starting = asyncio.create_task(self._start(on_failure), name="start-models")
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Until the model has answered once; False when that takes longer."""
+        """Until every model has answered once; False when that takes longer."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), timeout_s)
         return self._ready.is_set()
@@ -90,8 +88,9 @@ class Service:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            await asyncio.gather(self.generator.start(), self.voices.start())
-            await self._warm_up()
+            await asyncio.gather(self.models.start(), self.voices.start())
+            for generator in self.models:
+                await self._warm_up(generator)
             await asyncio.to_thread(settle)
         except Exception as error:  # noqa: BLE001 (counted, kept in `failure`; `on_failure` ends the process)
             self.failure = error
@@ -101,17 +100,16 @@ class Service:
             return
         self._ready.set()
         self.metrics.ready.set(1)
-        self.log.info("ready", model=self.model_name, seconds=round(loop.time() - began, 2))
+        self.log.info("ready", models=self.models.names, seconds=round(loop.time() - began, 2))
 
-    async def _warm_up(self) -> None:
-        """Answer once, and hear once: the first person to speak should not wait for what is made on first use."""
+    async def _warm_up(self, generator: Generator) -> None:
+        """Answer once, and hear once: the first person to speak should not wait for what is made on first use, nor for
+        the part of the prompt that all conversations share."""
         noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.01
-        for request in (
-            Request(text="Hello.", max_tokens=8, max_seconds=2.0),
-            Request(audio=noise, max_tokens=8, max_seconds=2.0),
-        ):
+        short = replace(self.options(), max_tokens=8, max_seconds=2.0)
+        for request in (make_request(short, text="Hello."), make_request(short, audio=noise)):
             with suppress(InvalidRequest):  # a model without a tokenizer, without ears
-                async for _ in self.generator.generate(request):
+                async for _ in generator.generate(request):
                     pass
 
     # conversations
@@ -157,7 +155,7 @@ class Service:
         conversation = Conversation(
             Session(self._make_detector(options.rules), options),
             self.voices,
-            self.generator,
+            self.models.default,
             Outbox(self.settings.outgoing_bytes),
             self.metrics,
             self.log.bind(session_id=session_id),
@@ -218,10 +216,10 @@ class Service:
             await asyncio.wait_for(self._empty.wait(), 1.0)
 
     async def stop(self) -> None:
-        """End the generator."""
+        """End the generators."""
         if self._starting and not self._starting.done():
             self._starting.cancel()
             with suppress(asyncio.CancelledError, OmniError):
                 await self._starting
-        await self.generator.stop()
+        await self.models.stop()
         self.voices.stop()

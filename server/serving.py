@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 
@@ -48,10 +48,10 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, generator: Generator) -> int:
-    """Serve until a signal. → exit code: 0 after a signal, 1 when the model could not be started."""
+def serve(settings: Settings, generators: Sequence[Generator]) -> int:
+    """Serve until a signal. → exit code: 0 after a signal, 1 when a model could not be started."""
     server: DrainingServer
-    app = create_app(settings, generator, on_failure=lambda: server.handle_exit(signal.SIGTERM, None))
+    app = create_app(settings, generators, on_failure=lambda: server.handle_exit(signal.SIGTERM, None))
     service: Service = app.state.service
     config = uvicorn.Config(
         app,
@@ -70,6 +70,6 @@ def serve(settings: Settings, generator: Generator) -> int:
     server = DrainingServer(config, service, settings.drain_s)
     server.run()
     if service.failure:
-        print(f"the model did not start: {service.failure}", file=sys.stderr)
+        print(f"a model did not start: {service.failure}", file=sys.stderr)
         return 1
     return 0

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         description="folder of packed weights, made at the first start and shared by all servers of a machine; none: "
         "mini-omni in $XDG_CACHE_HOME or ~/.cache",
     )
+    also_models: str = Field(
+        "", description="more models that clients may choose, comma separated, each named as for --model"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every network")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
@@ -75,8 +78,10 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the model; 0: as many as there are cores")
 
-    slots: int = Field(4, ge=1, le=256, description="answers made at the same time")
-    queue: int = Field(8, ge=0, le=4096, description="answers that may wait for a slot; beyond that: busy")
+    slots: int = Field(4, ge=1, le=256, description="answers that each model makes at the same time")
+    queue: int = Field(
+        8, ge=0, le=4096, description="answers that may wait for a slot of their model; beyond that: busy"
+    )
     max_sessions: int = Field(64, ge=1, le=100_000, description="conversations open at the same time")
     max_answer_tokens: int = Field(
         160, ge=1, le=2048, description="longest answer, text tokens; it ends with a whole sentence"
@@ -150,6 +155,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_text: bool = Field(False, description="also log what is said and answered (private!)")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """`model`, then `also_models`, split."""
+        return (self.model, *(part.strip() for part in self.also_models.split(",") if part.strip()))
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ function timeZone() {
 }
 
 /**
- * @param {{silenceMs: number, eagerness: string, speed: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
- *   `eagerness`: low, auto, high, or off (then a turn ends after `silenceMs`); '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
+ * @param {{model: string, silenceMs: number, eagerness: string, speed: number, systemPrompt: string|null, history?: {user: string, assistant: string}[]}} options
+ *   `model`: one of those in `ready`, '' leaves it to the server; `eagerness`: low, auto, high, or off (then a turn ends after `silenceMs`); '' leaves it to the server; `history`: what was said before the connection was lost, oldest first
  */
-export function startMessage({ silenceMs, eagerness, speed, systemPrompt, history }) {
+export function startMessage({ model, silenceMs, eagerness, speed, systemPrompt, history }) {
   const message = {
     type: 'start',
     sample_rate: MICROPHONE_RATE,
@@ -32,6 +32,7 @@ export function startMessage({ silenceMs, eagerness, speed, systemPrompt, histor
     speed,
     time_zone: timeZone(),
   };
+  if (model) message.model = model;
   if (eagerness) message.eagerness = eagerness;
   if (eagerness === 'off') message.end_silence_ms = silenceMs;
   if (history) {
@@ -61,7 +62,7 @@ export function parse(data) {
 }
 
 const READERS = {
-  ready: () => ({ type: 'ready' }),
+  ready: (m) => ({ type: 'ready', models: m.models ?? [] }),
   speech_started: (m) => ({ type: 'speechStarted', turn: m.turn_id, resumed: Boolean(m.resumed) }),
   speech_stopped: (m) => ({ type: 'speechStopped', turn: m.turn_id, atMs: m.at_ms }),
   heard: (m) => ({ type: 'heard', turn: m.turn_id, text: m.text, noSpeech: Boolean(m.no_speech) }),

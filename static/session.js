@@ -2,7 +2,8 @@
  * The conversation as it happens: microphone → server → loudspeaker, and what is going on, in one word.
  *
  * Events: `state` (detail: see `state`), `levels` (detail: {you, assistant}, RMS), `playback` (detail: the
- * loudspeaker's report), `problem` (detail: {code, text}, a code of `problems.js`), `solved` (detail: codes).
+ * loudspeaker's report), `models` (detail: the names of those that the server has loaded), `problem` (detail:
+ * {code, text}, a code of `problems.js`), `solved` (detail: codes).
  */
 
 import { Answers } from './answers.js';
@@ -22,7 +23,7 @@ import { SILENCE_MS } from './settings.js';
 
 const WARMING_AFTER_MS = 2500;
 const TAIL_FRAMES = 8; // 160 ms of microphone after the key is let go: the last word is on its way
-const OF_THE_SERVER = ['mode', 'speed', 'eagerness', 'silenceMs', 'persona', 'ownPrompt']; // settings that it is told
+const OF_THE_SERVER = ['mode', 'speed', 'eagerness', 'silenceMs', 'model', 'persona', 'ownPrompt']; // settings that it is told
 const MICROPHONE_PROBLEMS = [
   'insecure',
   'microphone_refused',
@@ -268,6 +269,10 @@ export class Session extends EventTarget {
     clearTimeout(this.warming);
     this.warming = setTimeout(() => this.#problem('warming'), WARMING_AFTER_MS);
     for (const turn of this.conversation.turns) turn.serverId = null; // a new connection counts anew
+    this.#begin();
+  }
+
+  #begin() {
     const { history } = this.conversation;
     this.connection.send(this.#startMessage(history.length ? history : undefined));
   }
@@ -276,7 +281,8 @@ export class Session extends EventTarget {
     const { systemPrompt } = this.settings;
     const silenceMs = this.pushToTalk ? SILENCE_MS.held : this.settings.get('silenceMs');
     const eagerness = this.pushToTalk ? 'off' : this.settings.get('eagerness');
-    return startMessage({ silenceMs, eagerness, speed: this.settings.get('speed'), systemPrompt, history });
+    const [model, speed] = [this.settings.get('model'), this.settings.get('speed')];
+    return startMessage({ model, silenceMs, eagerness, speed, systemPrompt, history });
   }
 
   #post() {
@@ -330,10 +336,11 @@ export class Session extends EventTarget {
 
   // — what the server says —
 
-  async on_ready() {
+  async on_ready({ models }) {
     clearTimeout(this.warming);
     this.connection.healthy();
     this.#solved('warming', ...CONNECTION_PROBLEMS);
+    this.dispatchEvent(new CustomEvent('models', { detail: models }));
     if (window.isSecureContext && !this.sound.context) await this.#openSound(); // it could not be loaded before
     this.live = this.connection.up;
     this.sentMs = 0;
@@ -401,6 +408,11 @@ export class Session extends EventTarget {
     if (fatal) {
       this.fatal = code;
       this.connection.wait();
+      return;
+    }
+    if (code === 'unknown_model') {
+      this.settings.set('model', ''); // the server was started with others since; while it is live, it is told
+      if (!this.live) this.#begin();
       return;
     }
     if (turn !== null || QUESTION_PROBLEMS.includes(code)) {

@@ -50,6 +50,7 @@ const DEFAULTS = Object.freeze({
   mode: 'open', // of the microphone: open, or push (to talk)
   eagerness: '',
   silenceMs: 500,
+  model: '', // its name; '' is the server's default
   persona: 'friendly',
   ownPrompt: '',
   figures: false, // whether the panel is open
@@ -66,6 +67,7 @@ const VALID = {
   silenceMs: (value) => Number.isInteger(value) && within(SILENCE_MS.least, SILENCE_MS.most)(value),
   mode: oneOf(['open', 'push']),
   eagerness: oneOf(EAGERNESS),
+  model: (value) => typeof value === 'string' && value.length <= 256,
   persona: oneOf(PERSONAS.map(({ id }) => id)),
   ownPrompt: (value) => typeof value === 'string' && value.length <= 2000,
   figures: oneOf([true, false]),

@@ -68,7 +68,7 @@ class AnswerText:
             return ""
         said = "".join(self._take(word, tokens_left) for word in self._filter.push(text))
         if self._filter.ended:
-            self.ended = True
+            return said + self.finish()
         if said and not self.ended and not self._held and self._will_say(self._filter.follows, tokens_left):
             self._spaced = True  # a space completes the last word: the voice need not wait for the next one
             said += " "

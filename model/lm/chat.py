@@ -67,81 +67,18 @@ def _time_note(moment: datetime, began: datetime) -> str:
 # -- letters ----------------------------------------------------------------------------------------------------------
 _ABOUT_LETTERS = re.compile(r"\b(spell|spells|spelled|spelt|spelling|letters|(first|last) letter)\b", re.IGNORECASE)
 _SPELLED_WORD = re.compile(r"[A-Za-z]{2,20}")
-_ASKING = frozenset(
-    [
-        "how",
-        "do",
-        "you",
-        "spell",
-        "spells",
-        "spelled",
-        "spelt",
-        "spelling",
-        "the",
-        "word",
-        "words",
-        "please",
-        "aloud",
-        "loud",
-        "out",
-        "is",
-        "are",
-        "it",
-        "can",
-        "could",
-        "would",
-        "me",
-        "for",
-        "us",
-        "my",
-        "your",
-        "in",
-        "of",
-        "what",
-        "what's",
-        "letter",
-        "letters",
-        "name",
-        "an",
-        "and",
-        "to",
-        "does",
-        "did",
-        "one",
-        "again",
-        "slowly",
-        "tell",
-        "say",
-        "that",
-        "this",
-        "about",
-        "many",
-        "there",
-        "with",
-        "first",
-        "last",
-        "on",
-        "know",
-        "we",
-        "if",
-        "so",
-        "ok",
-        "okay",
-        "now",
-        "then",
-        "hey",
-        "hi",
-        "no",
-        "not",
-        "mean",
-        "let's",
-    ]
+_ASKING = re.compile(
+    r"how|do|you|spell|spells|spelled|spelt|spelling|the|words?|please|aloud|loud|out|is|are|it|can|could|would|me|for|us"
+    r"|my|your|in|of|what|what's|letters?|names?|an|and|to|does|did|one|again|slowly|tell|say|that|this|about|many|there"
+    r"|with|first|last|on|know|we|if|so|ok|okay|now|then|hey|hi|no|not|mean|lets?",
+    re.IGNORECASE,
 )
+"""Words that ask; the others of a short question are to be spelled."""
 
 
 def _letters_note(question: str) -> str | None:
     """The letters of the words that somebody wants to have spelled, which a model of word pieces cannot see."""
-    words = [word for word in _SPELLED_WORD.findall(question) if word.lower() not in _ASKING]
+    words = [word for word in _SPELLED_WORD.findall(question) if not _ASKING.fullmatch(word)]
     if not words and "letter" in question.lower():
         words = ["letter"]
     if not 0 < len(words) <= 3:
@@ -168,15 +105,21 @@ def build_messages(defaults: ChatDefaults, question: str, request: Request, drop
     zone = request.asked_at.tzinfo if request.asked_at else None
     times = [turn.asked_at.astimezone(zone) if turn.asked_at else None for turn in turns]
     began = next((time for time in times if time), None)
-    head = [defaults.system_prompt] if defaults.system_prompt else []
-    head += [date_line(began)] if began else []
     messages: list[Message] = []
-    if head:
-        messages.append({"role": "system", "content": "\n".join(head)})
-    for example in defaults.examples:
-        messages += _turn_messages(example)
-    if request.system_prompt:
-        messages.append({"role": "system", "content": request.system_prompt})
+
+    def instruct(*lines: str | None) -> None:
+        if content := "\n".join(filter(None, lines)):
+            messages.append({"role": "system", "content": content})
+
+    date = date_line(began) if began else None
+    if defaults.examples:  # what all conversations share comes first, and is read once for all of them
+        instruct(defaults.system_prompt)
+        for example in defaults.examples:
+            messages += _turn_messages(example)
+        instruct(date, request.system_prompt)
+    else:
+        instruct(defaults.system_prompt, date)
+        instruct(request.system_prompt)
     stated: datetime | None = None
     spelling = False  # the turn before was about letters
     for turn, time in zip(turns, times, strict=True):
@@ -293,6 +236,10 @@ class Templated:
         return ids
 
 
+_TURN_TOKENS = 12
+"""Of a turn besides its words, about."""
+
+
 # -- the prompt -------------------------------------------------------------------------------------------------------
 class ChatPrompt:
     """Writes prompts for one model."""
@@ -335,7 +282,7 @@ class ChatPrompt:
         """How many turns may be left out: none, then all that begin in the first `block` tokens, and so on; all."""
         cuts, tokens = [0], 0
         for number, turn in enumerate(history):
-            tokens += len(self.tokenizer.encode(f"{turn.user}\n{turn.assistant}").ids)
+            tokens += _TURN_TOKENS + len(self.tokenizer.encode(f"{turn.user}\n{turn.assistant}").ids)
             if tokens >= block * len(cuts):
                 cuts.append(number + 1)
         return cuts if cuts[-1] == len(history) else [*cuts, len(history)]

@@ -20,7 +20,7 @@ from server.audio import to_pcm16
 from server.events import ANSWER_SAMPLE_RATE
 from server.options import make_request
 from server.protocols.http_answers import AnswerResponse, Begun, begin
-from server.protocols.http_requests import json_body, json_documentation, need_key, need_model
+from server.protocols.http_requests import json_body, json_documentation, loaded_model, need_key, need_model
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
 from server.service import Service
 from server.sound_files import read_sound
@@ -33,6 +33,9 @@ class ChatRequest(BaseModel):
     """A spoken question."""
 
     audio: str = Field(description="a sound file in base64: WAV of any rate, also FLAC, MP3, Ogg; at most 30 s")
+    model: str | None = Field(
+        default=None, max_length=256, description="one of `/v1/models`; left out: the server's first"
+    )
     stream_stride: int = Field(
         default=4, ge=1, description="frames decoded at once by the public server; taken, and without effect here"
     )
@@ -60,6 +63,7 @@ def chat_router(service: Service) -> APIRouter:
             **error_responses(
                 e400="no audio, bad base64, no sound file, or longer than 30 s",
                 e401="no good key was sent",
+                e404="no loaded model has this name",
                 e413="the body is too large",
                 e422="nobody speaks in it",
                 e503="every place is taken, or the model is not ready; `Retry-After` says when to try again",
@@ -72,6 +76,7 @@ def chat_router(service: Service) -> APIRouter:
         """A question and its answer, without memory: each request stands alone."""
         began = asyncio.get_running_loop().time()
         asked = await json_body(request, ChatRequest, service.settings.max_upload_bytes)
+        model = loaded_model(service, asked.model)
         samples = await asyncio.to_thread(_decoded, asked.audio)
         options = service.options()
         options = replace(
@@ -81,7 +86,7 @@ def chat_router(service: Service) -> APIRouter:
         )
         question = make_request(options, audio=samples)
         service.metrics.turns.labels("http").inc()
-        answer = await begin(service, question, request)
+        answer = await begin(model, question, request)
         if answer.silent:
             await answer.rest.aclose()
             raise _silence(answer)

@@ -55,7 +55,8 @@ def client_secrets_router(service: Service) -> APIRouter:
             problem = bad.problem
             raise ApiError(400, problem.code, problem.message, problem.field) from bad
         secret = service.keys.issue(wanted.session, wanted.expires_after.seconds)
-        shown = session.render("", service.model_name, service.options().system_prompt)
+        model = service.models.get_or_default(session.model)
+        shown = session.render("", model.name, service.options().system_prompt)
         return Issued(value=secret.value, expires_at=secret.expires_at, session=shown)
 
     return router

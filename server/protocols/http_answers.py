@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from model.request import AudioChunk, Done, Event, GenerationFailed, OmniError
 from model.request import Request as Question
+from server.generator import Generator
 from server.service import Service
 
 _Result = TypeVar("_Result")
@@ -44,12 +45,12 @@ class Begun:
                 yield event
 
 
-async def begin(service: Service, question: Question, request: Request) -> Begun:
-    """Ask, and wait for the first sound, so that what goes wrong before it has a status of its own.
+async def begin(model: Generator, question: Question, request: Request) -> Begun:
+    """Ask a model, and wait for the first sound, so that what goes wrong before it has a status of its own.
 
     Raises what the generator raises, `ClientDisconnect` when the client goes meanwhile.
     """
-    events = service.generator.generate(question)
+    events = model.generate(question)
     early: list[Event] = []
 
     async def first() -> Begun:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Message
 
 from server.auth import bearer, origin_allowed
+from server.generator import Generator
+from server.models import UnknownModel
 from server.protocols.admission import FOREIGN_PAGE, NO_KEY
 from server.protocols.openai_errors import LOADING_RETRY_S, ApiError, of_validation
 from server.service import Service
@@ -30,8 +32,16 @@ def need_key(request: Request) -> None:
         raise ApiError(403, "origin", FOREIGN_PAGE)
 
 
+def loaded_model(service: Service, name: str | None) -> Generator:
+    """The model of this name; None: the default. Raises `ApiError` 404 where no loaded model has it."""
+    try:
+        return service.models.get(name)
+    except UnknownModel as error:
+        raise ApiError(404, "model_not_found", str(error), "model") from None
+
+
 def need_model(request: Request) -> None:
-    """Raises `ApiError` 503 while the model is loading or the server is shutting down."""
+    """Raises `ApiError` 503 while a model is loading or the server is shutting down."""
     service: Service = request.app.state.service
     if not service.ready:
         message = "the model is not ready, or the server is shutting down; try again in some seconds"

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: which model answers, as OpenAI's API has it. See `docs/http.md`."""
+"""`GET /v1/models`: which models answer, as OpenAI's API has it. See `docs/http.md`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from server.protocols.http_requests import need_key
-from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
+from server.protocols.http_requests import loaded_model, need_key
+from server.protocols.openai_errors import ApiRoute, error_responses
 from server.service import Service
 
 
 class Model(BaseModel):
-    """The model that this server was started with."""
+    """A model that this server has loaded."""
 
     id: str
     object: Literal["model"] = "model"
@@ -23,7 +23,7 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models: there is one."""
+    """All models, the one that answers where none is named first."""
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -32,22 +32,19 @@ class ModelList(BaseModel):
 def models_router(service: Service) -> APIRouter:
     """The routes of `/v1/models`."""
     router = APIRouter(tags=["Models"], route_class=ApiRoute, dependencies=[Depends(need_key)])
-    model = Model(id=service.model_name, created=service.created)
 
-    @router.get("/v1/models", summary="Which model answers", responses=error_responses(e401="no good API key"))
+    @router.get("/v1/models", summary="Which models answer", responses=error_responses(e401="no good API key"))
     async def models() -> ModelList:
-        """A list of one: the model that this server was started with."""
-        return ModelList(data=[model])
+        """Those that are loaded, the default first. While they load, the list is empty."""
+        return ModelList(data=[Model(id=name, created=service.created) for name in service.models.names])
 
     @router.get(
         "/v1/models/{name:path}",
-        summary="About the model",
-        responses=error_responses(e401="no good API key", e404="another model"),
+        summary="About a model",
+        responses=error_responses(e401="no good API key", e404="it is not loaded"),
     )
     async def about(name: str) -> Model:
-        """The same model by its name; any other name is not found."""
-        if name != model.id:
-            raise ApiError(404, "model_not_found", f"there is no model {name!r} here, only {model.id!r}", "model")
-        return model
+        """A loaded model by its name; any other name is not found."""
+        return Model(id=loaded_model(service, name).name, created=service.created)
 
     return router

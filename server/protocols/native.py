@@ -14,6 +14,7 @@ from omni_command import find_time_zone
 from server.audio import MicrophoneDecoder, to_pcm16
 from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent
+from server.models import UnknownModel
 from server.protocols.admission import admit
 from server.protocols.connection import BadMessage, Connection, serve_connection
 from server.protocols.native_messages import (
@@ -106,6 +107,10 @@ class NativeConnection(Connection):
         settings = self.service.settings
         if not await self.wait_ready():
             return
+        try:
+            model = self.service.models.get(start.model)
+        except UnknownModel as unknown:
+            raise BadMessage("unknown_model", str(unknown), "model") from None
         options = self.service.options()
         rules = options.rules
         if start.end_silence_ms is not None:  # who names a silence means it, unless words are to be judged as well
@@ -128,6 +133,7 @@ class NativeConnection(Connection):
             ),
         )
         history = None if start.history is None else tuple(Turn(i.user, i.assistant) for i in start.history)
+        self.conversation.choose_model(model)
         self.conversation.configure(options, history)
         if self._microphone is None or self._microphone.sample_rate != start.sample_rate:
             self._microphone = MicrophoneDecoder(start.sample_rate)
@@ -137,7 +143,8 @@ class NativeConnection(Connection):
             ANSWER_SAMPLE_RATE,
             rules.end_silence_ms,
             rules.eagerness or "off",
-            self.service.model_name,
+            model.name,
+            self.service.models.names,
             Limits(
                 settings.max_frame_bytes,
                 settings.max_text_characters,

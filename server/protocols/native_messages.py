@@ -44,6 +44,7 @@ class Start(_Message):
     """Begin, or change the settings."""
 
     type: Literal["start"]
+    model: str | None = Field(None, max_length=256)
     sample_rate: int = Field(16_000, ge=8000, le=48_000)
     system_prompt: str | None = Field(None, max_length=2000)
     end_silence_ms: int | None = Field(None, ge=200, le=3000)

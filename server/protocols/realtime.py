@@ -133,6 +133,8 @@ class RealtimeConnection(Connection):
     async def run(self) -> None:
         """Greet, then talk."""
         if await self.wait_ready():
+            named = self.websocket.query_params.get("model")
+            self.conversation.choose_model(self.service.models.get_or_default(named))
             self._apply(self._session)
             await self._tell({"type": "session.created", "session": self._shown()})
             conversation = {"id": self._events.conversation_id, "object": "realtime.conversation"}
@@ -153,7 +155,7 @@ class RealtimeConnection(Connection):
 
     def _shown(self) -> Event:
         instructions = self.service.options().system_prompt
-        return self._session.render(f"sess_{self.session_id}", self.service.model_name, instructions)
+        return self._session.render(f"sess_{self.session_id}", self.conversation.model, instructions)
 
     def _rate_limits(self) -> list[Event]:
         """Of control messages: the limit that a client of this server can run into."""
@@ -201,6 +203,8 @@ class RealtimeConnection(Connection):
         ):
             self._microphone = MicrophoneDecoder(audio_format.sample_rate, audio_format.encoding)
         self._session = self._events.session = session
+        if session.model in self.service.models.names:  # any other name, as of OpenAI's models, changes nothing
+            self.conversation.choose_model(self.service.models.get(session.model))
         self.conversation.configure(options, None)
 
     async def _update(self, data: dict[str, Any]) -> None:

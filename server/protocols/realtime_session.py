@@ -192,7 +192,8 @@ class RealtimeSession(_Part):
 
     def render(self, session_id: str, model: str, instructions: str | None) -> dict[str, Any]:
         """As clients read it."""
-        shown = self.model_dump(exclude={"reasoning", "parallel_tool_calls"})
+        left_out = {"reasoning", "parallel_tool_calls"} | (set() if self.time_zone else {"time_zone"})
+        shown = self.model_dump(exclude=left_out)
         for direction in ("input", "output"):
             if shown["audio"][direction]["format"]["type"] == "audio/pcm":
                 shown["audio"][direction]["format"]["rate"] = SAMPLE_RATE

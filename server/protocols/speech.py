@@ -30,7 +30,9 @@ _SECONDS_PER_CHARACTER = 2.0
 class SpeechRequest(BaseModel):
     """A text to be said."""
 
-    model: str = Field(min_length=1, max_length=256, description="any name: there is one model")
+    model: str = Field(
+        min_length=1, max_length=256, description="one of `/v1/models`; any other name: the server's first"
+    )
     input: str = Field(min_length=1, description="what is said, word for word; English, at most 4096 characters")
     voice: str | dict[str, Any] = Field(description="any name: there is one voice")
     response_format: SoundFormat = Field(default="mp3", description="all of them are streamed")
@@ -81,7 +83,7 @@ def speech_router(service: Service) -> APIRouter:
             raise ApiError(400, "text_too_long", message, "input")
         seconds = 1 + _SECONDS_PER_CHARACTER * len(asked.input) / asked.speed
         question = Question(say=asked.input, speed=asked.speed, max_seconds=seconds)
-        answer = await begin(service, question, request)
+        answer = await begin(service.models.get_or_default(asked.model), question, request)
         if asked.stream_format == "sse":
             return AnswerResponse(service, _events(service, answer, asked.response_format), EVENT_STREAM)
         return AnswerResponse(

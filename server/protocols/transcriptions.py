@@ -19,6 +19,7 @@ from model.audio import WINDOW_SECONDS
 from model.request import Done, EngineFull, GenerationFailed, OmniError
 from model.request import Request as Question
 from model.vocabulary import Task
+from server.generator import Generator
 from server.pauses import pieces
 from server.protocols.http_answers import EVENT_STREAM, AnswerResponse, sse, unless_gone
 from server.protocols.http_requests import bounded, need_key, need_model
@@ -35,7 +36,11 @@ _DIGITS = 3
 class TranscriptionRequest(BaseModel):
     """The fields beside the file."""
 
-    model: str = Field(min_length=1, max_length=256, description="any name: the ears are the model's own")
+    model: str = Field(
+        min_length=1,
+        max_length=256,
+        description="one of `/v1/models`, whose own ears hear; any other name: the server's first",
+    )
     language: str | None = Field(default=None, description="en, or en-…: the ears know English")
     prompt: str | None = Field(default=None, description="taken, and without effect")
     response_format: Literal["json", "text", "verbose_json"] = "json"
@@ -121,7 +126,8 @@ def transcriptions_router(service: Service) -> APIRouter:
         """Only the ears work: nothing is answered. More than 30 s are cut at pauses and heard piece by piece."""
         recording = await _received(service, request)
         service.metrics.turns.labels("http").inc()
-        segments = _segments(service, recording.samples)
+        model = service.models.get_or_default(recording.asked.model)
+        segments = _segments(service, model, recording.samples)
         if recording.asked.stream:
             first = await unless_gone(request, anext(segments, None))  # what cannot be heard has a status of its own
             return AnswerResponse(service, _events(first, segments, recording.seconds), EVENT_STREAM)
@@ -162,24 +168,24 @@ async def _fields(form: FormData) -> tuple[TranscriptionRequest, bytes]:
     return asked, await file.read()
 
 
-async def _segments(service: Service, samples: np.ndarray) -> AsyncGenerator[Segment, None]:
+async def _segments(service: Service, model: Generator, samples: np.ndarray) -> AsyncGenerator[Segment, None]:
     """What was heard, piece by piece; pieces without words are left out."""
     whole = len(samples) <= WINDOW_SECONDS * SAMPLE_RATE
     spans = [(0, len(samples))] if whole else await pieces(service.voices, samples)
     number = 0
     for index, (begin, end) in enumerate(spans):
-        text = await _heard(service, samples[begin:end], patient=index > 0)
+        text = await _heard(model, samples[begin:end], patient=index > 0)
         if text:
             start, stop = (round(at / SAMPLE_RATE, _DIGITS) for at in (begin, end))
             yield Segment(id=number, start=start, end=stop, text=text)
             number += 1
 
 
-async def _heard(service: Service, samples: np.ndarray, patient: bool) -> str:
+async def _heard(model: Generator, samples: np.ndarray, patient: bool) -> str:
     """The words of one piece. Who is `patient` waits for a place: the rest of the recording is heard already."""
     for tries_left in reversed(range(_TRIES if patient else 1)):
         try:
-            async with aclosing(service.generator.generate(Question(audio=samples, task=Task.A1T1))) as events:
+            async with aclosing(model.generate(Question(audio=samples, task=Task.A1T1))) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         return event.text.strip()

@@ -19,6 +19,7 @@ from client.omni_client import (
     Event,
     Heard,
     Interrupted,
+    Ready,
     ResponseDone,
     SpeechStarted,
     TextDelta,
@@ -53,6 +54,23 @@ def generator() -> ScriptedGenerator:
 def server(generator: ScriptedGenerator) -> Iterator[LiveServer]:
     with LiveServer(generator) as running:
         yield running
+
+
+async def test_ready_names_the_models(generator: ScriptedGenerator, server: LiveServer) -> None:
+    async with OmniClient(server.ws_url, model="smol-omni") as client:
+        await client._send(type="start", model="smol-omni")
+        ready = await anext(client.events())
+    assert isinstance(ready, Ready)
+    assert (ready.model, ready.models) == ("smol-omni", ["smol-omni"])
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"model": "gpt-4o"}, "unknown_model"), ({"speed": 9}, "invalid_message")]
+)
+async def test_a_start_that_is_refused_is_told(server: LiveServer, options: dict[str, object], code: str) -> None:
+    with pytest.raises(OmniClientError, match=code):
+        async with OmniClient(server.ws_url, **options):
+            raise AssertionError("it was let in")
 
 
 def of(kind: type[Event], events: list[Event]) -> list[Event]:

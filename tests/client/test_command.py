@@ -86,6 +86,18 @@ def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], status:
     assert "Traceback" not in told
 
 
+def test_a_model_is_chosen_by_name(generator: ScriptedGenerator) -> None:
+    other = ScriptedGenerator(WORDS, generator.sound, name="omni-1.5b")
+    with LiveServer(ScriptedGenerator(WORDS, generator.sound), [other]) as server:
+        status, events, _ = client("--text", "Hello?", "--model", "omni-1.5b", "--url", server.ws_url)
+        assert (status, events[-1]["type"]) == (0, "response_done")
+        assert other.requests[-1].text == "Hello?"
+        status, events, told = client("--text", "Hello?", "--model", "gpt-4o", "--url", server.ws_url)
+        assert (status, events) == (1, [])
+        assert "unknown_model" in told
+        assert "smol-omni, omni-1.5b" in told
+
+
 def test_a_missing_sounddevice_says_what_to_install(server: LiveServer, tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     command = [sys.executable, "-m", "client", "--mic", "--url", server.ws_url]

@@ -47,6 +47,11 @@ async def test_events_come_in_order_and_end_with_done(engine: AsyncEngine) -> No
     assert engine.active == 0
 
 
+async def test_it_has_the_name_of_its_model(engine: AsyncEngine) -> None:
+    assert engine.name == "smol-omni"
+    assert AsyncEngine("gpt-omni/mini-omni").name == "gpt-omni/mini-omni", "not opened yet: as it was asked for"
+
+
 async def test_an_answer_tells_what_its_first_sound_took(engine: AsyncEngine) -> None:
     began = time.monotonic()
     first = None

@@ -20,7 +20,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from whisper.model import ModelDimensions, Whisper
 
-from model.checkpoint import EMBEDDED, CheckpointError, build_network, convert, open_model, save
+from model.checkpoint import EMBEDDED, CheckpointError, build_network, convert, model_name, open_model, save
 from model.checkpoint_files import fill
 from model.config import OmniConfig
 from model.network import OmniNetwork
@@ -211,6 +211,13 @@ def test_the_embedded_model_saves_its_trained_parts(tmp_path: Path) -> None:
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
     assert not (tmp_path / "saved" / "network.safetensors").exists(), "the body comes in a wheel"
+
+
+def test_a_model_is_called_by_its_folder_or_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(EMBEDDED)
+    monkeypatch.chdir(EMBEDDED)
+    names = [model_name(given) for given in (None, EMBEDDED, ".", f"{tmp_path}/link/", "gpt-omni/mini-omni")]
+    assert names == ["smol-omni", "smol-omni", "smol-omni", "link", "gpt-omni/mini-omni"]
 
 
 def test_a_hub_id_is_found_in_the_hubs_cache(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

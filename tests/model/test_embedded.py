@@ -130,7 +130,7 @@ def heard_by(model: MiniOmni, samples: np.ndarray) -> str:
 
 
 def test_a_spoken_answer_to_a_spoken_question(quick: MiniOmni) -> None:
-    asked = list(quick.generate(Request(text="What is your name?", max_tokens=24)))
+    asked = list(quick.generate(Request(text="What is the capital of France?", max_tokens=24)))
     question = np.concatenate([e.samples for e in asked if isinstance(e, AudioChunk)])
     said = "".join(e.text for e in asked if isinstance(e, TextDelta))
     words = heard_by(quick, question).lower().split()

@@ -26,6 +26,7 @@ RATE = 24_000
 NOISE = (
     "can’t establish a connection to the server at ws://",  # Firefox's words for a refused socket
     "was interrupted while the page was loading",
+    "the server responded with a status of 503",  # asked for its models while it loads them
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -16,10 +17,13 @@ from server.settings import Settings
 
 
 class LiveServer:
-    """`with LiveServer(generator) as server: … server.port …`. Settings are the defaults, but for what is given."""
+    """`with LiveServer(generator) as server: … server.port …`. Settings are the defaults, but for what is given.
 
-    def __init__(self, generator: Generator, **settings: Any) -> None:
-        self.generator = generator
+    `also` are further models, which clients may choose.
+    """
+
+    def __init__(self, generator: Generator, also: Sequence[Generator] = (), **settings: Any) -> None:
+        self.generator, self.also = generator, also
         self.settings = settings
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -38,7 +42,8 @@ class LiveServer:
 
     def start(self) -> None:
         """Returns when connections are taken."""
-        app = create_app(Settings(_env_file=None, log_level="error", **self.settings), self.generator)
+        settings = Settings(_env_file=None, log_level="error", **self.settings)
+        app = create_app(settings, [self.generator, *self.also])
         listening = threading.Event()
 
         class Server(uvicorn.Server):

@@ -26,6 +26,7 @@ class ScriptedGenerator:
     chunk_s: float = 0.0
     """Between two frames of sound; 0 sends all at once."""
     failure: Exception | None = None
+    name: str = "smol-omni"
     requests: list[Request] = field(default_factory=list)
 
     async def start(self) -> None: ...

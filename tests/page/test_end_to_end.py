@@ -40,6 +40,10 @@ class KeptEngine:
         if self.last_server:
             await self.engine.stop()
 
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
     def generate(self, request: Request) -> AsyncIterator[Event]:
         return self.engine.generate(request)
 

@@ -81,10 +81,14 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    generator: Generator, make_detector: MakeDetector = Endpointer, until_ready: bool = True, **changes: Any
+    generator: Generator,
+    make_detector: MakeDetector = Endpointer,
+    until_ready: bool = True,
+    also: Sequence[Generator] = (),
+    **changes: Any,
 ) -> AsyncIterator[Running]:
-    """The application on a free port of this machine, in this event loop."""
-    app = create_app(settings(**changes), generator, make_detector)
+    """The application on a free port of this machine, in this event loop. `also` are further models."""
+    app = create_app(settings(**changes), [generator, *also], make_detector)
     config = uvicorn.Config(
         app, port=0, log_config=None, ws_max_size=4 << 20, ws_per_message_deflate=False, timeout_graceful_shutdown=1
     )

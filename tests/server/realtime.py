@@ -104,9 +104,11 @@ class Api:
 
 
 @asynccontextmanager
-async def api(server: Running, checked: bool = True, **options: Any) -> AsyncIterator[Api]:
+async def api(
+    server: Running, checked: bool = True, query: str = "?model=smol-omni", **options: Any
+) -> AsyncIterator[Api]:
     """Connect."""
-    url = server.base.replace("http", "ws") + "/v1/realtime?model=smol-omni"
+    url = server.base.replace("http", "ws") + "/v1/realtime" + query
     async with connect(url, max_size=None, compression=None, **options) as socket:
         yield Api(socket, checked)
 

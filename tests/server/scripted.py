@@ -1,6 +1,7 @@
 """A generator that follows a script, so that rules of the conversation can be tested to the sample.
 
-python -m tests.server.scripted --port 8001     # a server that answers with a tone, for work on the page
+python -m tests.server.scripted --port 8001     # a server that answers with a tone, for work on the page;
+                                                # --also-models has it answer under more names
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class ScriptedGenerator:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     """Somebody waits at the gate."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    name: str = "smol-omni"
 
     async def start(self) -> None:
         self.running = True
@@ -100,4 +102,6 @@ if __name__ == "__main__":
     from server.serving import serve
     from server.settings import Settings
 
-    raise SystemExit(serve(CliApp.run(Settings), ScriptedGenerator(step_s=0.05)))
+    settings = CliApp.run(Settings)
+    generators = [ScriptedGenerator(step_s=0.05, name=name or "smol-omni") for name in settings.models]
+    raise SystemExit(serve(settings, generators))

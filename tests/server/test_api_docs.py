@@ -18,7 +18,7 @@ from tests.server.scripted import ScriptedGenerator
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return create_app(settings(), ScriptedGenerator()).openapi()
+    return create_app(settings(), [ScriptedGenerator()]).openapi()
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

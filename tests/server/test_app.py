@@ -45,7 +45,7 @@ async def test_health_and_ready_tell_loading_from_serving() -> None:
     async with running(generator, until_ready=False) as server:
         assert (await get(f"{server.base}/health")).json() == {"status": "ok"}
         ready = await get(f"{server.base}/ready")
-        assert (ready.status_code, ready.json()) == (503, {"ready": False, "model": "smol-omni"})
+        assert (ready.status_code, ready.json()) == (503, {"ready": False, "model": "smol-omni", "models": []})
         assert generator.requests == []
         generator.loaded.set()
         assert await server.service.wait_ready(60)
@@ -61,7 +61,7 @@ async def test_a_model_that_does_not_start_is_told_to_the_process() -> None:
     from server.app import create_app
 
     failed = asyncio.Event()
-    app = create_app(settings(), Broken(), on_failure=failed.set)
+    app = create_app(settings(), [Broken()], on_failure=failed.set)
     async with app.router.lifespan_context(app):
         async with asyncio.timeout(10):
             await failed.wait()

@@ -40,6 +40,7 @@ BAD: list[tuple[str, list[str | bytes], str, str | None]] = [
     ("rate too high", [START, '{"type": "start", "sample_rate": 192000}'], "invalid_message", "sample_rate"),
     ("rate is a word", ['{"type": "start", "sample_rate": "high"}'], "invalid_message", "sample_rate"),
     ("no patience", ['{"type": "start", "end_silence_ms": 10}'], "invalid_message", "end_silence_ms"),
+    ("unknown time zone", [json.dumps({"type": "start", "time_zone": "Mars/Base"})], "invalid_message", "time_zone"),
     ("long prompt", [json.dumps({"type": "start", "system_prompt": "x" * 2001})], "invalid_message", "system_prompt"),
     ("too hot", ['{"type": "start", "temperature": 9}'], "invalid_message", "temperature"),
     ("too fast", ['{"type": "start", "speed": 1.5}'], "invalid_message", "speed"),

@@ -225,7 +225,7 @@ async def test_client_secrets_tell_errors_alike() -> None:
 
 
 def test_the_documentation_describes_the_routes() -> None:
-    paths = create_app(settings(), ScriptedGenerator()).openapi()["paths"]
+    paths = create_app(settings(), [ScriptedGenerator()]).openapi()["paths"]
     for route in ROUTES:
         described = paths[route]["post"]
         assert described["summary"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soxr
+from pydantic import TypeAdapter
 
 from model.request import Done, GenerationFailed, Heard, TextDelta
 from server.protocols import native_messages
@@ -39,6 +41,7 @@ async def test_start_is_answered_by_ready() -> None:
             "end_silence_ms": 700,
             "eagerness": "off",
             "model": "smol-omni",
+            "models": ["smol-omni"],
             "limits": {"frame_bytes": 1 << 20, "text_characters": 2000, "turn_ms": 120_000, "audio_lead_ms": 30_000},
         }
 
@@ -93,7 +96,7 @@ async def test_a_model_that_does_not_become_ready_is_told() -> None:
 async def test_text_is_answered_in_text_and_sound() -> None:
     generator = ScriptedGenerator()
     async with running(generator) as server, client(server.url) as c:
-        await c.start(system_prompt="Be kind.", temperature=0.7, top_p=0.9, seed=3, speed=0.8)
+        await c.start(system_prompt="Be kind.", time_zone="Asia/Tokyo", temperature=0.7, top_p=0.9, seed=3, speed=0.8)
         await c.send("text", text="  What is the capital of France? ")
         messages = await c.until("response_done")
         texts = [m for m in messages if isinstance(m, dict)]
@@ -123,6 +126,8 @@ async def test_text_is_answered_in_text_and_sound() -> None:
     request = generator.requests[-1]
     assert (request.text, request.system_prompt) == ("What is the capital of France?", "Be kind.")
     assert request.speed == 0.8
+    assert request.asked_at is not None
+    assert str(request.asked_at.tzinfo) == "Asia/Tokyo"
     assert (request.sampling.temperature, request.sampling.top_p, request.sampling.seed) == (0.7, 0.9, 3)
 
 
@@ -336,8 +341,25 @@ def test_the_document_names_every_message_and_field() -> None:
             assert name in names, f"{kind}.{name}"
 
 
-def test_every_example_in_the_document_is_understood() -> None:
-    examples = re.findall(r'\{"type": "(?:start|text|commit|interrupt|playback|stop)"[^`\n]*\}', PROTOCOL.read_text())
+def samples(kinds: Iterable[str]) -> list[str]:
+    """The messages of these types that the document shows."""
+    return re.findall(r'\{"type": ?"(?:' + "|".join(kinds) + r')"[^`\n]*\}', PROTOCOL.read_text())
+
+
+def test_every_example_of_a_client_is_understood() -> None:
+    examples = samples(native_messages._MESSAGES)
     assert len(examples) >= 6
     for example in examples:
-        assert native_messages.parse(example).type == json.loads(example)["type"]
+        message, fields = native_messages.parse(example), json.loads(example)
+        assert message.type == fields["type"]
+        assert set(fields) <= set(type(message).model_fields), example
+
+
+def test_every_example_of_the_server_has_the_fields_that_it_sends() -> None:
+    events = {kind: event for event, kind in native_messages._NAMES.items()}
+    examples = [json.loads(example) for example in samples(events)]
+    assert {"ready", "heard", "interrupted", "response_done"} <= {example["type"] for example in examples}
+    for example in examples:
+        kind = example.pop("type")
+        event = TypeAdapter(events[kind]).validate_python(example)
+        assert native_messages.render(event) == json.dumps({"type": kind, **example}, ensure_ascii=False), kind

@@ -10,9 +10,9 @@ from model.lm.markup import MarkupFilter
 
 PIECES = st.lists(
     st.sampled_from(
-        ["**", "*", "`", "```", "```python", "# ", "1. ", "2) ", "- ", "\n", "\n\n", " ", "  ", "[", "](", "](http://a.b)", "]",
-         "https://www.bbc.com/news", "😀", "A:", "User:", "Yes", "no", ".", ", ", "|", "3", "_", "\\times", "\\(", "$", ">", "---",
-         "words and more"]
+        ["**", "*", "`", "```", "```python", "# ", "1. ", "2) ", "- ", "\n", "\n\n", " ", "  ", "[", "](", "](http://a.b)",
+         "]", "https://www.bbc.com/news", "😀", "A:", "User:", "Yes", "no", ".", ", ", "|", "3", "_", "\\times", "\\(",
+         "$", ">", "---", "words and more"]
     ),
     max_size=24,
 )  # fmt: skip
