@@ -189,3 +189,13 @@ def test_a_run_talks_to_a_real_server(tmp_path: Path, capsys: pytest.CaptureFixt
         assert line["answered"]
         assert line["seconds"] > 0.2
         assert line["heard"] == line["asked"] or line["way"] == "spoken"
+
+
+def test_omni_1_5b_holds_ten_conversations(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["talk", "--models", "omni-1.5b", "--ways", "typed", "--conversations", "10", "--listened", "0"]
+    assert main([*command, "--wrong", "--json"]) == 0
+    out, err = capsys.readouterr()
+    figures = {one["name"]: one for one in json.loads(out)["figures"]}
+    assert figures["omni-1.5b: right, typed"]["value"] >= 60, err
+    assert figures["omni-1.5b: turns without an answer"]["value"] == 0
+    assert figures["omni-1.5b: empty answers"]["value"] == 0

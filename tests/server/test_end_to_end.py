@@ -163,3 +163,19 @@ async def test_sigterm_lets_the_answer_end_and_exits_with_0(server: ServerProces
         assert end["reason"] in ("stop", "interrupted")  # cut off only where the machine is too busy to end it in time
     returned = await asyncio.to_thread(server.process.wait, 30)
     assert returned == 0, "".join(server.log[-20:])
+
+
+async def test_omni_1_5b_hears_and_remembers_a_name(voice: Hibari) -> None:
+    """Two spoken turns with the 1.5 B language model: the answer to the second is in the first."""
+    with server_process("--model", "omni-1.5b") as running:
+        async with client(running.url) as c:
+            ready = await c.start()
+            assert ready["model"] == "omni-1.5b"
+            await ask(c, say(voice, "My name is Clara, and I live in Lisbon."))
+            await answer(c)
+            await ask(c, say(voice, "What is my name?"))
+            messages = await answer(c)
+    end = messages[-1]
+    assert isinstance(end, dict)
+    assert "Clara" in str(end["text"])
+    assert len(sound_of(list(messages))) > 24_000 * 0.03 * len(str(end["text"]))
