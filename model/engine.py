@@ -41,8 +41,8 @@ PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
 LARGE_MODEL_BYTES = 1 << 28
 """A model that reads so much for a position takes a quarter of these slices, and all cores for every step."""
-EMBEDDED_WINDOW = 1024
-"""Positions of a conversation with the embedded model, prompt and answer: more history costs more than it helps."""
+SMALL_WINDOW = 1024
+"""Positions of a conversation with a small language model, prompt and answer: more history costs more than it helps."""
 
 
 class Engine:
@@ -51,8 +51,10 @@ class Engine:
     def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
         self.omni = omni
         self.max_slots, self.max_queue = max_slots, max_queue
-        longest = omni.config.window if omni.config.audio_route == "body" else min(EMBEDDED_WINDOW, omni.config.window)
-        self.window = window or longest
+        self.large = omni.network.bytes_of_a_step >= LARGE_MODEL_BYTES
+        """A step keeps all cores busy: one of them alone would take as long as somebody hears."""
+        small = omni.config.audio_route == "tts_adapter" and not self.large
+        self.window = window or (min(SMALL_WINDOW, omni.config.window) if small else omni.config.window)
         rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
         self._rows = RowPool(omni.network, rows, self.window)
         self.prefilled = 0
@@ -65,8 +67,6 @@ class Engine:
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
         self._newcomers = pacing.Newcomers()
-        self.large = omni.network.bytes_of_a_step >= LARGE_MODEL_BYTES
-        """A step keeps all cores busy: one of them alone would take as long as somebody hears."""
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
