@@ -26,6 +26,8 @@ ANSWERS = (
     "What is the best way to learn a language?",
     "Why do cats purr?",
 )
+ANSWER_TOKENS = 80
+"""Of each of these answers at most."""
 PLANNED = (
     "A rainbow forms when sunlight passes through drops of water in the air. Each drop bends the light and splits it "
     "into its colours, and we see them as a bow in the sky."
@@ -170,7 +172,7 @@ def _whole_answers(omni: MiniOmni) -> Iterator[tuple[float, float, float]]:
     """(seconds to make it, seconds of sound, seconds until its first sound) of each answer, one at a time."""
     for question in ANSWERS:
         began, samples, first = time.perf_counter(), 0, 0.0
-        for event in omni.generate(Request(text=question)):
+        for event in omni.generate(Request(text=question, max_tokens=ANSWER_TOKENS)):
             if isinstance(event, AudioChunk):
                 first = first or time.perf_counter() - began
                 samples += len(event.samples)
