@@ -74,8 +74,6 @@ ACTIVATION_SCALES = 4
 VNNI = bool(host_features().get("avx512vnni"))
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
-_AHEAD = 1024
-"""Bytes ahead of those being multiplied that are prefetched."""
 
 # LLVM splits `vpdpbusd` where it believes that to be quicker; it is not, so the instruction is spelled out
 if VNNI:
@@ -113,14 +111,6 @@ class _Emitter:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), given)
 
 
-def _prefetch(emit: _Emitter, data: Any, at: Any) -> None:
-    place = emit.builder.gep(data, [at])
-    number = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-    function = cgutils.get_or_insert_function(emit.builder.module, kind, "llvm.prefetch.p0i8")
-    emit.builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 3, 1))])
-
-
 # -- weights ----------------------------------------------------------------------------------------------------------
 def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     """The eight vectors of a block's weights, which begin at byte `at`: unsigned bytes, four inputs to a lane."""
@@ -128,9 +118,7 @@ def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     size = 4 * LANES
 
     def load(index: int) -> Any:
-        place = emit.plus(at, index * size)
-        _prefetch(emit, data, emit.plus(place, _AHEAD))
-        return emit.vector(data, place, WORDS)
+        return emit.vector(data, emit.plus(at, index * size), WORDS)
 
     def field(word: Any, left: int, mask: int) -> Any:
         """The bits that end up under `mask`, shifted left (or right, where negative)."""
