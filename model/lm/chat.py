@@ -52,9 +52,10 @@ def full_date(moment: datetime) -> str:
 
 
 def date_line(moment: datetime) -> str:
-    """What the system prompt says of the date and the time zone."""
+    """What the system prompt says of the date, the days around it and the time zone."""
     zone = getattr(moment.tzinfo, "key", None) or moment.tzname()
-    line = f"Today is {full_date(moment)}."
+    day = timedelta(days=1)
+    line = f"Today is {full_date(moment)}. Yesterday was {moment - day:%A}, tomorrow is {moment + day:%A}."
     return f"{line} The time zone is {zone}." if zone else line
 
 

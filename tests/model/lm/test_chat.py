@@ -38,7 +38,8 @@ def test_system_prompt_and_examples_come_first_then_the_instructions() -> None:
 
 def test_what_day_is_it_can_be_answered_from_the_prompt() -> None:
     assert contents("What day is it?", Request(asked_at=ASKED)) == [
-        "system: Be kind.\nToday is Wednesday, March 11, 2026. The time zone is Europe/Berlin.",
+        "system: Be kind.\nToday is Wednesday, March 11, 2026. Yesterday was Tuesday, tomorrow is Thursday. "
+        "The time zone is Europe/Berlin.",
         "system: It is 3:42 PM.",
         "user: What day is it?",
     ]
@@ -73,7 +74,7 @@ def test_the_time_is_said_again_when_it_is_asked_for_later() -> None:
         "system: It is 3:51 PM.",
     ]
     tomorrow = contents("Is it late?", Request(history=history, asked_at=ASKED + timedelta(hours=9)))
-    assert tomorrow[0].endswith("Today is Wednesday, March 11, 2026. The time zone is Europe/Berlin.")
+    assert "Today is Wednesday, March 11, 2026." in tomorrow[0]
     assert tomorrow[-2] == "system: Today is Thursday, March 12, 2026. It is 12:42 AM."
 
 
