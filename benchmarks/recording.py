@@ -125,9 +125,7 @@ async def photograph(url: str, microphone: Path, folder: Path) -> list[Path]:
             await page.wait_for_function(_AFTER_AN_INTERRUPTION, timeout=1000 * STILL.seconds)
         except TimeoutError as error:
             words = await page.inner_text("#turns")
-            raise RecordingError(
-                f"no answer was spoken after an interrupted one; on the page stands:\n{words}"
-            ) from error
+            raise RecordingError(f"no answer was spoken after an interrupted one; the page has:\n{words}") from error
         await page.wait_for_timeout(_INTO_THE_ANSWER_MS)
         await page.screenshot(path=during)
     return [first, during]
