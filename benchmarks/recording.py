@@ -42,7 +42,7 @@ LARGEST_BYTES = 1 << 20
 """Of a picture."""
 _SIZES = ((960, 80), (960, 60), (960, 40), (840, 50), (720, 50), (720, 40), (640, 40), (640, 30))
 """Widths in pixels and qualities of the animated picture; the first that is small enough is taken."""
-_AFTER_AN_INTERRUPTION = "document.querySelector('#turns .unsaid') && document.body.dataset.state === 'speaking'"
+_AFTER_AN_INTERRUPTION = "body[data-state=speaking] #turns .unsaid"
 _INTO_THE_ANSWER_MS = 900
 
 
@@ -122,7 +122,7 @@ async def photograph(url: str, microphone: Path, folder: Path) -> list[Path]:
         await page.emulate_media(color_scheme="dark")
         await page.click("#start")
         try:
-            await page.wait_for_function(_AFTER_AN_INTERRUPTION, timeout=1000 * STILL.seconds)
+            await page.wait_for_selector(_AFTER_AN_INTERRUPTION, timeout=1000 * STILL.seconds)
         except TimeoutError as error:
             words = await page.inner_text("#turns")
             raise RecordingError(f"no answer was spoken after an interrupted one; the page has:\n{words}") from error
