@@ -35,7 +35,7 @@ from benchmarks.server_process import server
 TALK = (
     (1.0, "What is the capital of France?"),
     (6.0, "Tell me a story about the sea."),
-    (13.0, "How deep is the sea?"),
+    (13.0, "How big is a blue whale?"),
 )
 """When it is asked, seconds since the microphone opened, and what."""
 LARGEST_BYTES = 1 << 20
