@@ -121,7 +121,10 @@ def packed_language(
     config = with_language(config, json.loads(sections[_FIELDS].tobytes()), folder)
     tokenizer = Tokenizer.from_str(sections[_TOKENIZER].tobytes().decode()) if text else None
     network = {name.removeprefix(_NETWORK): array for name, array in sections.items() if name.startswith(_NETWORK)}
-    return config, OmniNetwork.from_packed(config, network), tokenizer
+    try:
+        return config, OmniNetwork.from_packed(config, network), tokenizer
+    except ValueError as error:
+        raise CheckpointError(f"{body.name}: {error}; open it with --dtype float32") from error
 
 
 def network_state(model: LanguageModel, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -196,7 +196,9 @@ class OmniNetwork(nn.Module):
         if self._fused is not None or not self._can_fuse(KERNEL_TYPES if weights == "int8" else FUSED_TYPES):
             return
         body: Any = self.body
-        if weights == "int8" and DecoderKernel.fits(2 * len(body.rotary_emb.inv_freq)) and DecoderWeights.holds(body):
+        heads, groups = int(body.config.num_attention_heads), int(body.config.num_key_value_heads)
+        fits = DecoderKernel.fits(heads, groups, 2 * len(body.rotary_emb.inv_freq))
+        if weights == "int8" and fits and DecoderWeights.holds(body):
             self._fused = DecoderKernel(DecoderWeights.from_module(body))
         else:
             self._fused = FusedBody.from_module(body, self.config, weights)

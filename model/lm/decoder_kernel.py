@@ -54,8 +54,11 @@ class DecoderKernel:
         self.weights = weights
         self.layers = len(weights.matrices)
         self.head_dim = 2 * len(weights.frequencies)
-        if not self.fits(self.head_dim):
-            raise ValueError(f"heads of {self.head_dim} numbers are not computed here: wanted a multiple of {BLOCK}")
+        if not self.fits(weights.heads, weights.groups, self.head_dim):
+            raise ValueError(
+                f"{weights.heads} heads of {self.head_dim} numbers in {weights.groups} groups are not computed by the "
+                f"kernels: a head must be a multiple of {LANES} and a group one of {BLOCK} numbers"
+            )
         flat = [[(m.form, m.address, m.tiles, m.blocks) for m in layer] for layer in weights.matrices]
         self._table = np.array(flat, np.int64)
         small = (weights.norms, weights.last_norm, weights.biases, weights.head_norms)
@@ -68,9 +71,9 @@ class DecoderKernel:
         return sum(matrix.nbytes for layer in self.weights.matrices for matrix in layer)
 
     @staticmethod
-    def fits(head_dim: int) -> bool:
+    def fits(heads: int, groups: int, head_dim: int) -> bool:
         """Whether heads of this size are computed here."""
-        return head_dim % BLOCK == 0
+        return head_dim % LANES == 0 and heads // groups * head_dim % BLOCK == 0
 
     def _rotations(self, window: int) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and sine of the rotation at every position of a window."""

@@ -216,8 +216,10 @@ def test_the_embedded_model_saves_its_trained_parts(tmp_path: Path) -> None:
 def test_a_model_is_called_by_its_folder_or_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to(EMBEDDED)
     monkeypatch.chdir(EMBEDDED)
-    names = [model_name(given) for given in (None, EMBEDDED, ".", f"{tmp_path}/link/", "gpt-omni/mini-omni")]
-    assert names == ["smol-omni", "smol-omni", "smol-omni", "link", "gpt-omni/mini-omni"]
+    found = {None: EMBEDDED, "gpt-omni/mini-omni": tmp_path / "snapshot"}
+    given = (None, "auto", EMBEDDED, ".", f"{tmp_path}/link/", "gpt-omni/mini-omni", tmp_path / "tiny.gguf")
+    names = [model_name(one, found.get(one, EMBEDDED if one == "auto" else Path(one or ""))) for one in given]
+    assert names == ["smol-omni", "smol-omni", "smol-omni", "smol-omni", "link", "gpt-omni/mini-omni", "tiny"]
 
 
 def test_a_hub_id_is_found_in_the_hubs_cache(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

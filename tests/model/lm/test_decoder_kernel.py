@@ -121,7 +121,7 @@ def test_heads_of_odd_sizes_are_left_to_the_layers() -> None:
     network = seeded_network(odd, False)
     network.fuse("int8")
     assert not isinstance(network._fused, DecoderKernel)
-    with pytest.raises(ValueError, match="heads of 24 numbers"):
+    with pytest.raises(ValueError, match="4 heads of 24 numbers in 2 groups"):
         DecoderKernel(DecoderWeights.from_module(seeded_network(odd, False).body))
 
 
