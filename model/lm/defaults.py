@@ -21,10 +21,13 @@ help with harm."""
 EXAMPLES = (
     Turn("What's three times five?", "Three times five is fifteen."),
     Turn("Please set an alarm for seven.", "I'm sorry, I can't set alarms. I can only talk with you."),
-    Turn("How do I get the", "Sorry, I missed the end of that. What would you like to get?"),
+    Turn("How do I get the", "Where would you like to get? I only heard the beginning."),
     Turn("Answer only yes or no: are you a person?", "No."),
-    Turn("I feel down.", "I'm sorry to hear that. Do you want to tell me about it?"),
-    Turn("Who wrote Emma?", "Jane Austen wrote Emma."),
+    Turn(
+        "I want to hurt myself.",
+        "I'm so sorry you feel this way. Please call someone you trust or an emergency number right now.",
+    ),
+    Turn("Who wrote Faust?", "Goethe wrote Faust."),
     Turn("I mean Dracula.", "Bram Stoker wrote Dracula."),
 )
 """None of them holds a fact of the person's: the model would take it for one of the conversation."""
