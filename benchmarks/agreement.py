@@ -17,8 +17,11 @@ from model.engine import Engine
 from model.omni import MiniOmni
 from model.prepare import Prepared
 from model.request import OmniError, Request
+from model.sampling import SamplingParams
 from model.vocabulary import Task
 
+_PLAIN = SamplingParams(repetition_penalty=1.0)
+"""The likeliest token each time, which is what is compared: no penalty for repeating."""
 LONGEST = 64
 """Tokens of an answer that are compared."""
 AT_ONCE = 8
@@ -40,7 +43,9 @@ def write(omni: MiniOmni, prompts: Sequence[Tensor], at_once: int) -> list[list[
     for first in range(0, len(prompts), at_once):
         answers = []
         for ids in prompts[first : first + at_once]:
-            prepared = Prepared(Request(max_tokens=LONGEST, max_seconds=1e6), Task.T1T2, text_ids=tuple(map(int, ids)))
+            prepared = Prepared(
+                Request(max_tokens=LONGEST, max_seconds=1e6, sampling=_PLAIN), Task.T1T2, text_ids=tuple(map(int, ids))
+            )
             answers.append(engine.begin(prepared))
             answers[-1].max_steps = LONGEST
         while engine.busy:

@@ -99,9 +99,13 @@ class ScriptedGenerator:
 if __name__ == "__main__":
     from pydantic_settings import CliApp
 
+    from server.logs import configure_logging
     from server.serving import serve
     from server.settings import Settings
 
     settings = CliApp.run(Settings)
-    generators = [ScriptedGenerator(step_s=0.05, name=name or "smol-omni") for name in settings.models]
+    configure_logging(settings.log_level, settings.log_format)
+    generators = [
+        ScriptedGenerator(step_s=0.05, name="smol-omni" if name == "auto" else name) for name in settings.models
+    ]
     raise SystemExit(serve(settings, generators))

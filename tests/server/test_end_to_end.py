@@ -147,7 +147,7 @@ async def test_figures_of_a_real_conversation(server: ServerProcess) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         ready = await http.get(f"http://{server.address}/ready")
         figures = (await http.get(f"http://{server.address}/metrics")).text
-    assert ready.json() == {"ready": True, "model": "smol-omni"}
+    assert ready.json() == {"ready": True, "model": "smol-omni", "models": ["smol-omni"]}
     assert re.search(r'omni_answers_total\{reason="stop"\} [1-9]', figures)
     assert re.search(r"omni_first_audio_seconds_count [1-9]", figures)
 

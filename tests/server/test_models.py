@@ -12,7 +12,6 @@ from openai import NotFoundError
 from model.async_engine import AsyncEngine
 from model.checkpoint import EMBEDDED
 from server.models import Models, UnknownModel
-from server.settings import Settings
 from tests.server.harness import client, running, settings
 from tests.server.realtime import api
 from tests.server.scripted import WARM_UPS, ScriptedGenerator
@@ -40,7 +39,7 @@ def asked(*generators: ScriptedGenerator) -> list[int]:
 @pytest.mark.parametrize(
     ("given", "models"),
     [
-        ({}, (Settings.model_fields["model"].default,)),
+        ({}, ("smol-omni",)),  # what `tests.conftest` sets
         ({"also_models": " smol-omni, ,folder/of a model "}, ("a", "smol-omni", "folder/of a model")),
     ],
 )

@@ -34,6 +34,10 @@ class Recorder:
         self.requests: list[Request] = []
         self.texts: list[str] = []
 
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
     async def start(self) -> None:
         await self._engine.start()
 
