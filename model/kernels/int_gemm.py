@@ -71,6 +71,8 @@ ACTIVATION_WORDS = 16
 """uint32 of a row's block of activations."""
 ACTIVATION_SCALES = 4
 """float32 beside them: the scale, scale · sum, and -32 times the sums of both halves as int32."""
+_AHEAD = 2048
+"""Bytes ahead of those being multiplied that are prefetched."""
 VNNI = bool(host_features().get("avx512vnni"))
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
@@ -111,6 +113,15 @@ class _Emitter:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), given)
 
 
+def _prefetch(emit: _Emitter, data: Any, at: Any) -> None:
+    """Begin to load a line that is read once: it need not stay in the caches."""
+    place = emit.builder.gep(data, [at])
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+    function = cgutils.get_or_insert_function(emit.builder.module, kind, "llvm.prefetch.p0i8")
+    emit.builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 0, 1))])
+
+
 # -- weights ----------------------------------------------------------------------------------------------------------
 def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     """The eight vectors of a block's weights, which begin at byte `at`: unsigned bytes, four inputs to a lane."""
@@ -118,7 +129,9 @@ def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     size = 4 * LANES
 
     def load(index: int) -> Any:
-        return emit.vector(data, emit.plus(at, index * size), WORDS)
+        place = emit.plus(at, index * size)
+        _prefetch(emit, data, emit.plus(place, _AHEAD))
+        return emit.vector(data, place, WORDS)
 
     def field(word: Any, left: int, mask: int) -> Any:
         """The bits that end up under `mask`, shifted left (or right, where negative)."""
