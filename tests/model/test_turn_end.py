@@ -135,11 +135,11 @@ def test_a_judgement_that_breaks_fails_one_answer(
     embedded: MiniOmni, voice: Hibari, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(embedded, max_slots=2)
-    spoken = engine.submit(engine.prepare(Request(audio=say(voice, WHOLE[0]), task=Task.A1T2)))
     typed = engine.submit(engine.prepare(Request(text="Say yes.", task=Task.T1T2, max_tokens=2)))
     monkeypatch.setattr(TurnEnd, "log_odds", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # `AsyncEngine` reports it as `GenerationFailed`
+        engine.prepare(Request(audio=say(voice, WHOLE[0]), task=Task.A1T2))
     last: dict[int, Event | OmniError] = {}
     while engine.busy:
         last |= dict(engine.step())
-    assert isinstance(last[spoken], OmniError)
     assert isinstance(last[typed], Done)
