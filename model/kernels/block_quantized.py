@@ -405,21 +405,32 @@ def multiply_tile(form, address, blocks, words, scales, begin, size, y):  # type
 
 
 @compiled()
+def multiply_tile_into(form, address, blocks, words, scales, y, column, adding, scratch):  # type: ignore[no-untyped-def]
+    """All rows times the tile at an address → columns of y (rows, columns) from `column` on, or added to them.
+
+    `scratch` (128,) is room for a group of rows."""
+    rows, here, row = y.shape[0], min(LANES, y.shape[1] - column), 0
+    while row < rows:
+        _, size = group_of(row, rows)
+        multiply_tile(form, address, blocks, words, scales, row, size, scratch)
+        for member in range(size):
+            for lane in range(here):
+                if adding:
+                    y[row + member, column + lane] += scratch[member * LANES + lane]
+                else:
+                    y[row + member, column + lane] = scratch[member * LANES + lane]
+        row += size
+
+
+@compiled()
 def _multiply(counters, form, address, tiles, blocks, chunk, words, scales, y):  # type: ignore[no-untyped-def]
     """All rows times the tiles that this thread claims."""
-    rows, size, scratch = y.shape[0], tile_bytes(form, blocks), np.empty(8 * LANES, np.float32)
+    size, scratch = tile_bytes(form, blocks), np.empty(8 * LANES, np.float32)
     tasks = (tiles + chunk - 1) // chunk
     while True:
         task = claim(counters, 0)
         if task >= tasks:
             return
         for tile in range(task * chunk, min(tiles, (task + 1) * chunk)):
-            row = 0
-            while row < rows:
-                _, group = group_of(row, rows)
-                multiply_tile(form, address + tile * size, blocks, words, scales, row, group, scratch)
-                for member in range(group):
-                    for lane in range(LANES):
-                        y[row + member, tile * LANES + lane] = scratch[member * LANES + lane]
-                row += group
+            multiply_tile_into(form, address + tile * size, blocks, words, scales, y, tile * LANES, False, scratch)
         finish(counters, 0)

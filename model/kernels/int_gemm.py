@@ -44,6 +44,7 @@ from model.vectors import (
     host_features,
     in_every_lane,
     load_vector,
+    prefetch_place,
     same,
 )
 
@@ -113,15 +114,6 @@ class _Emitter:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), given)
 
 
-def _prefetch(emit: _Emitter, data: Any, at: Any) -> None:
-    """Begin to load a line that is read once: it need not stay in the caches."""
-    place = emit.builder.gep(data, [at])
-    number = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-    function = cgutils.get_or_insert_function(emit.builder.module, kind, "llvm.prefetch.p0i8")
-    emit.builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 0, 1))])
-
-
 # -- weights ----------------------------------------------------------------------------------------------------------
 def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     """The eight vectors of a block's weights, which begin at byte `at`: unsigned bytes, four inputs to a lane."""
@@ -130,7 +122,7 @@ def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
 
     def load(index: int) -> Any:
         place = emit.plus(at, index * size)
-        _prefetch(emit, data, emit.plus(place, _AHEAD))
+        prefetch_place(builder, data, emit.plus(place, _AHEAD), locality=0)
         return emit.vector(data, place, WORDS)
 
     def field(word: Any, left: int, mask: int) -> Any:

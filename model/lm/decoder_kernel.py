@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.cache import SlotCache
-from model.kernels.block_quantized import group_of, multiply_tile, quantize_row
+from model.kernels.block_quantized import group_of, multiply_tile, multiply_tile_into, quantize_row
 from model.kernels.int_gemm import ACTIVATION_SCALES, ACTIVATION_WORDS, BLOCK, quantize_block, tile_bytes
 from model.kernels.threads import claim, finish, new_counters, on_threads, threads_for, wait_for
 from model.lm.decoder_weights import DecoderWeights
@@ -180,7 +180,7 @@ def _norms(counters, phase, x, weight, eps, blocks, words, scales):  # type: ign
 @compiled()
 def _products(counters, phase, entries, words, scales, y, adding):  # type: ignore[no-untyped-def]
     """All rows times some matrices, side by side in y, or added to it. A task is a few tiles."""
-    rows, scratch = len(y), np.empty(8 * LANES, np.float32)
+    scratch = np.empty(8 * LANES, np.float32)
     tiles = entries[:, 2].sum()
     chunk = max(np.int64(1), tiles // 16)
     tasks = (tiles + chunk - 1) // chunk
@@ -195,19 +195,7 @@ def _products(counters, phase, entries, words, scales, y, adding):  # type: igno
                 matrix += 1
             form, blocks = entries[matrix, 0], entries[matrix, 3]
             address = entries[matrix, 1] + tile * tile_bytes(form, blocks)
-            column = index * LANES
-            here = min(LANES, y.shape[1] - column)
-            row = 0
-            while row < rows:
-                _, size = group_of(row, rows)
-                multiply_tile(form, address, blocks, words, scales, row, size, scratch)
-                for member in range(size):
-                    for lane in range(here):
-                        if adding:
-                            y[row + member, column + lane] += scratch[member * LANES + lane]
-                        else:
-                            y[row + member, column + lane] = scratch[member * LANES + lane]
-                row += size
+            multiply_tile_into(form, address, blocks, words, scales, y, index * LANES, adding, scratch)
         finish(counters, phase)
     wait_for(counters, phase, tasks)
 

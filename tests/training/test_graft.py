@@ -27,22 +27,13 @@ from model.tts_adapter import TtsAdapter
 from model.vocabulary import AUDIO_LAYERS, Task
 from model.weights.errors import WeightsError
 from tests.model.weights import gguf_files
-from tests.model.weights.gguf_files import Shape
+from tests.model.weights.gguf_files import CHATML, CONTROL, LLAMA3, Shape
 from training.coder import open_coder
 from training.data.texts import OPENINGS
 from training.gguf_body import causal_model, open_gguf
 from training.graft import graft, graft_gguf
 from training.graft_body import Body, GraftError, open_body
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-LLAMA3 = (
-    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
 GEMMA = (
     "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('roles must alternate user/assistant') }}{% endif %}"
@@ -54,8 +45,8 @@ PHI3 = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 MARKS = {
-    CHATML: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-    LLAMA3: ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"],
+    CHATML: list(CONTROL[CHATML]),
+    LLAMA3: list(CONTROL[LLAMA3]),
     GEMMA: ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"],
     PHI3: ["<s>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"],
 }
