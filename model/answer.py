@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.lm.chat import Detokenizer
 from model.mouth import SAMPLE_RATE, SnacStream
-from model.request import AudioChunk, Done, Event, TextDelta
+from model.request import AudioChunk, Done, Event, Request, TextDelta
 from model.rows import BodyRow
 from model.sampling import Sampler
 from model.stages import Stopwatch
@@ -132,6 +132,11 @@ class Answer:
         self._detokenizer = detokenizer
         self.voice = Voice(stream, self._spoken, watch) if stream is not None else None
 
+    @property
+    def next_request(self) -> Request | None:
+        """What the conversation's next request will probably be, without its question; None where that is unknown."""
+        return None
+
     def _spoken(self, frames: int) -> int | None:
         return None
 
@@ -204,6 +209,10 @@ class WrittenAnswer(Answer, ABC):
     @abstractmethod
     def advance(self) -> None:
         """Decide what the rows are fed next."""
+
+    def draft(self) -> list[int]:
+        """Tokens that may follow the one that its only row is fed next; empty where nothing is guessed."""
+        return []
 
 
 class BodyAnswer(WrittenAnswer):

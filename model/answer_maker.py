@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from model.omni import MiniOmni
 
 
+def prompt_room(request: Request, window: int) -> int:
+    """Positions that a chat model's prompt may take of a window."""
+    return window - min(request.max_tokens, window // 4)
+
+
 class AnswerMaker:
     """Makes answers of one model over one pool of rows, with `window` positions each."""
 
@@ -73,7 +78,9 @@ class AnswerMaker:
                 planner,
                 speech_slot,
                 omni.adapter.pad,
-                request.max_sentences,
+                prepared.question or "",
+                request,
+                omni.drafter,
                 **shared,
             )
         for row in body_rows:
@@ -141,9 +148,8 @@ class AnswerMaker:
         """The row of the embedded model, past everything that some slot has already been through."""
         request, omni = prepared.request, self.omni
         assert omni.chat is not None
-        room = self._window - min(request.max_tokens, self._window // 4)
         ids = list(prepared.text_ids or ())
-        ids = ids or omni.chat.encode(prepared.question or "", request, room)
+        ids = ids or omni.chat.encode(prepared.question or "", request, prompt_room(request, self._window))
         slot, known = self._rows.place(ids)
         waiting = omni.network.embed(torch.tensor(ids[known:]))
         return [BodyRow(slot, waiting, writes=True, speaks=False, position=known, ids=ids)]

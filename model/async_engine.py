@@ -178,6 +178,12 @@ class AsyncEngine:
             listener.gone = True
             self._commands.put(lambda: self._leave(engine, listener))
 
+    def prefill_ahead(self, request: Request) -> None:
+        """A conversation's next prompt will begin as this request's does, whatever is asked: prefill that beginning
+        while nobody is being answered. Its question does not count. Returns at once."""
+        if (engine := self._engine) is not None and self._thread is not None:
+            self._commands.put(lambda: engine.prefill_ahead(request))
+
     async def _prepare(self, engine: Engine, request: Request) -> Prepared:
         """Hearing takes hundreds of milliseconds: it has a thread of its own, beside the engine's."""
         try:
@@ -248,7 +254,7 @@ class AsyncEngine:
         engine = self._engine
         assert engine is not None
         while True:
-            while not engine.busy or not self._commands.empty():
+            while not (engine.busy or engine.prefills_ahead) or not self._commands.empty():
                 command = self._commands.get()
                 if command is None:
                     return

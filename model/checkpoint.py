@@ -53,11 +53,13 @@ from model.checkpoint_language import (
     scale_rotation,
     with_language,
 )
-from model.checkpoint_names import CHECKPOINTS, EMBEDDED, OMNI_1_5B, SMOL_OMNI, choose
+from model.checkpoint_names import CHECKPOINTS, EMBEDDED, OMNI_1_5B, SMOL_OMNI, choose, prompt_path
 from model.config import OmniConfig
 from model.drafted_words import hear_from_drafts
 from model.ear_adapter import load_ear_adapter
 from model.ears import Ears, StateEncoder, whisper_base, whisper_encoder
+from model.engine import Engine
+from model.lm.speculative import TABLE_FILE, DraftTable
 from model.mouth import Mouth, MouthDecoder, SnacDecoder
 from model.network import OmniNetwork
 from model.omni import MiniOmni
@@ -146,7 +148,15 @@ def open_model(
     with ThreadPoolExecutor(1) as beside:
         ears = beside.submit(open_ears, folder, config, precision, device)
         config, network, tokenizer = open_language(folder, config, precision, cache_dir)
-        omni = MiniOmni(config, network.to(device), tokenizer, name=model_name(path, folder))
+        name, table = model_name(path, folder), folder / TABLE_FILE
+        omni = MiniOmni(
+            config,
+            network.to(device),
+            tokenizer,
+            draft_table=DraftTable.open(table) if table.is_file() else None,
+            prompt_file=prompt_path(cache_dir, name),
+            name=name,
+        )
         if precision.fused:
             network.fuse(precision.weights)
         if config.audio_route == "body":
@@ -490,12 +500,15 @@ def convert(source: Path, target: Path) -> None:
 
 
 def prepare(path: str | None, cache_dir: Path) -> str:
-    """Fetch and pack the language models that serving a checkpoint maps; its name comes back."""
+    """Fetch and pack the language models that serving a checkpoint maps, and prefill what all prompts of a large one
+    share; its name comes back."""
     name = choose(path, cache_dir)
     folder, quick = find(name), Precision.of("int8", torch.device("cpu"))
     config = read_config(folder)
     if config.body_weights is not None:
-        open_language(folder, config, quick, cache_dir)
+        config, network, tokenizer = open_language(folder, config, quick, cache_dir)
+        called = model_name(name, folder)
+        Engine(MiniOmni(config, network, tokenizer, name=called, prompt_file=prompt_path(cache_dir, called)), 1)
     turn_end = part(folder, config, OWN_TURN_END)
     if turn_end.exists() and turn_end.parent != folder:
         prepare(str(turn_end.parent.resolve()), cache_dir)

@@ -27,6 +27,11 @@ def packed_path(cache_dir: Path, weights: str) -> Path:
     return cache_dir / f"{weights}.packed"
 
 
+def prompt_path(cache_dir: Path, model: str) -> Path:
+    """The file of the keys and values of a model's shared prompt."""
+    return cache_dir / f"{model.replace('/', '--')}.prompt"
+
+
 def choose(name: str | None, cache_dir: Path | None = None, dtype: object = "auto") -> str:
     """A name → what it stands for: `auto` becomes omni-1.5b or smol-omni, and one log line says why.
 

@@ -18,6 +18,7 @@ from model import pacing
 from model.answer import CHUNKS, Answer, Deferred, WrittenAnswer
 from model.answer_maker import AnswerMaker
 from model.planned_answer import AdapterAnswer, PlannedAnswer
+from model.prefill_ahead import PrefillAhead
 from model.prepare import Prepared, prepare
 from model.request import (
     Done,
@@ -39,8 +40,6 @@ PREFILL_POSITIONS = 32
 """Prompt positions a step: a longer slice would keep the other answers waiting for more than a frame (85 ms)."""
 PREFILL_POSITIONS_ALONE = 128
 """The same while nobody else is being answered."""
-LARGE_MODEL_BYTES = 1 << 28
-"""A model that reads so much for a position takes a quarter of these slices, and all cores for every step."""
 SMALL_WINDOW = 1024
 """Positions of a conversation with a small language model, prompt and answer: more history costs more than it helps."""
 
@@ -51,8 +50,9 @@ class Engine:
     def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
         self.omni = omni
         self.max_slots, self.max_queue = max_slots, max_queue
-        self.large = omni.network.bytes_of_a_step >= LARGE_MODEL_BYTES
-        """A step keeps all cores busy: one of them alone would take as long as somebody hears."""
+        self.large = omni.network.is_large
+        """A step keeps all cores busy: one of them alone would take as long as somebody hears. Slices of prompts are a
+        quarter as long."""
         small = omni.config.audio_route == "tts_adapter" and not self.large
         self.window = window or (min(SMALL_WINDOW, omni.config.window) if small else omni.config.window)
         rows = max_slots * (2 if omni.config.audio_route == "body" else 1)  # batch-parallel decoding needs two
@@ -67,6 +67,9 @@ class Engine:
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
         self._newcomers = pacing.Newcomers()
+        self._ahead = PrefillAhead(omni, self._rows, self._slice(alone=True), max_slots)
+        if self.large:
+            self._ahead.load_shared(omni.prompt_file)
 
     # -- requests -------------------------------------------------------------------------------------------------
     def prepare(self, request: Request) -> Prepared:
@@ -107,9 +110,19 @@ class Engine:
         if (answer := self._answers.get(number)) is not None:
             answer.held = held
 
+    def prefill_ahead(self, request: Request) -> None:
+        """The next prompt will probably begin as this request's would, whatever is asked: its instructions, its
+        history. That beginning is read when nobody is being answered, by `step` while `prefills_ahead`."""
+        self._ahead.expect(request)
+
+    @property
+    def prefills_ahead(self) -> bool:
+        """Nobody is being answered, and there is an expected prompt to prefill."""
+        return not self._answers and not self._queue and self._ahead.busy
+
     @property
     def busy(self) -> bool:
-        """There is something to do."""
+        """Somebody waits for an answer that can go on."""
         admits = bool(self._queue) and len(self._answers) < self.max_slots
         return admits or any(not answer.held for answer in self._answers.values())
 
@@ -146,6 +159,9 @@ class Engine:
     def step_deferred(self) -> list[tuple[int, Event | OmniError | Deferred]]:
         """The same, but sound is left to be decoded: each answer's deferred events are to be made in order, by any one
         thread at a time. When one breaks, the answer is to be cancelled."""
+        if self.prefills_ahead:
+            self._ahead.step()
+            return []
         told: list[tuple[int, Event | OmniError | Deferred]] = [*self._admit()]
         answers = [answer for answer in self._answers.values() if not answer.held]
         newcomers = self._newcomers.may_work(answers)
@@ -160,6 +176,8 @@ class Engine:
             self._release(answer)
             if answer.done:
                 del self._answers[number]
+                if answer.next_request is not None:
+                    self._ahead.expect(answer.next_request)
         told += self._failed
         self._failed = []
         return told
@@ -214,6 +232,7 @@ class Engine:
         return answer
 
     def _begin(self, prepared: Prepared) -> Answer:
+        self._ahead.pause()
         slot = self._free_speech[0] if self._free_speech and prepared.task.speaks and self.omni.adapter else None
         answer = self._maker.begin(prepared, slot)
         if slot is not None:
@@ -221,11 +240,14 @@ class Engine:
         return answer
 
     # -- the body -------------------------------------------------------------------------------------------------
+    def _slice(self, alone: bool) -> int:
+        """Positions of a prompt that a step reads."""
+        positions = PREFILL_POSITIONS_ALONE if alone else PREFILL_POSITIONS
+        return positions // 4 if self.large else positions
+
     def _prefill(self, working: Sequence[Answer]) -> None:
         """Run the next slice of the first prompt that is waiting."""
-        slice_ = PREFILL_POSITIONS_ALONE if len(self._answers) == 1 else PREFILL_POSITIONS
-        if self.large:
-            slice_ //= 4
+        slice_ = self._slice(alone=len(self._answers) == 1)
         waiting = next((a for a in _written(working) if a.rows and len(a.rows[0].waiting) > 1), None)
         if waiting is None:
             return
@@ -243,8 +265,25 @@ class Engine:
             for row in answer.rows
             if len(row.waiting) == 1
         ]
-        if pairs:
+        if len(pairs) == 1 and (drafts := pairs[0][0].draft()):
+            self._verify(*pairs[0], drafts)
+        elif pairs:
             self._run(pairs, 1)
+
+    def _verify(self, answer: WrittenAnswer, row: BodyRow, drafts: list[int]) -> None:
+        """The row's own token and drafts of the next ones in one step; drafts count as long as each is the token that
+        the model chooses."""
+        try:
+            row.waiting = torch.cat([row.waiting, self.omni.network.embed(torch.tensor(drafts))])
+            logits = self.omni.network.text_logits(self._rows.every_hidden(row))
+        except Exception as error:  # noqa: BLE001 - told to the one whose answer it is
+            self._fail(answer, error)
+            return
+        for index, draft in enumerate([*drafts, None]):
+            row.position += 1
+            self._take([(answer, row)], logits[index : index + 1], None)
+            if row not in answer.rows or row.ids[-1] != draft:
+                return
 
     @staticmethod
     def _rests_from_writing(answer: Answer) -> bool:

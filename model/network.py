@@ -18,8 +18,12 @@ from model.kernels.block_quantized import BlockMatrix
 from model.lm.decoder_kernel import DecoderKernel
 from model.lm.decoder_weights import KERNEL_TYPES, DecoderWeights, decoder_sections, packed_matrix
 from model.packed import Projection, WeightFormat
+from model.unset import weights_unset
 from model.vocabulary import AUDIO_LAYERS, Prompt
 from model.weights.gguf import GgufTensor
+
+LARGE_MODEL_BYTES = 1 << 28
+"""A packed model that reads so much for a position is large."""
 
 
 class WhisperAdapter(nn.Module):
@@ -173,7 +177,7 @@ class OmniNetwork(nn.Module):
     @classmethod
     def from_packed(cls, config: OmniConfig, sections: Mapping[str, np.ndarray]) -> OmniNetwork:
         """A network that writes text only, over what `pack` made: nothing is copied."""
-        with torch.device("meta"):  # a table and a head that are never filled
+        with torch.device("meta"), weights_unset():  # a table and a head that are never filled
             network = cls(config, nn.Identity())
 
         def matrix(name: str) -> BlockMatrix:
@@ -233,6 +237,17 @@ class OmniNetwork(nn.Module):
         if self._fused is not None and self._fused.format != "plain":
             return self._fused.format
         return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def is_large(self) -> bool:
+        """A position reads so many weights that all cores wait for memory."""
+        return self.bytes_of_a_step >= LARGE_MODEL_BYTES
+
+    @property
+    def fingerprint(self) -> str:
+        """Of a packed model's weights: a SHA-256 of the small ones and of the first 4 KiB of each matrix."""
+        assert isinstance(self._fused, DecoderKernel)
+        return self._fused.weights.fingerprint
 
     @property
     def bytes_of_a_step(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from model.checkpoint_files import check_keys
 from model.config import OmniConfig
 from model.engine import Engine
 from model.lm.chat import ChatPrompt
+from model.lm.speculative import Drafter, DraftTable
 from model.mouth import SnacDecoder
 from model.network import OmniNetwork
 from model.planned_answer import AdapterAnswer
@@ -74,6 +76,10 @@ class MiniOmni:
     """Tells how likely a spoken question is over."""
     name: str = "omni"
     """What the model is called, by those who choose among several."""
+    draft_table: DraftTable | None = None
+    """What usually follows what in its answers, for speculative decoding."""
+    prompt_file: Path | None = None
+    """Where the keys and values of the prompt that all conversations share are kept; None: nowhere."""
     batch_parallel: bool = True
     """Spoken questions are answered by two rows, one of them writing (paper section 3.3)."""
 
@@ -83,6 +89,13 @@ class MiniOmni:
             self.adapter.eval()
         wants_chat = self.config.audio_route == "tts_adapter" and self.tokenizer is not None
         self.chat = self._chat(self.tokenizer) if wants_chat and self.tokenizer is not None else None
+
+    @cached_property
+    def drafter(self) -> Drafter | None:
+        """Drafts answers, where a step waits for memory: a few positions take little longer than one."""
+        if self.tokenizer is None or not self.network.is_large:
+            return None
+        return Drafter(self.tokenizer, self.draft_table)
 
     def _chat(self, tokenizer: Tokenizer) -> ChatPrompt:
         config = self.config

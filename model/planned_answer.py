@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from model.answer import Answer, WrittenAnswer
 from model.lm.answer_text import AnswerText
+from model.lm.speculative import Drafter
+from model.request import Request, Turn
 from model.rows import BodyRow
 from model.speech_planner import SpeechPlanner
 from model.vocabulary import AUDIO_LAYERS, DELAY, undelay
@@ -88,13 +91,28 @@ class AdapterAnswer(PlannedAnswer, WrittenAnswer):
         planner: SpeechPlanner | None,
         speech_slot: int | None,
         pad: int,
-        max_sentences: int | None,
+        question: str,
+        request: Request,
+        drafter: Drafter | None,
         **shared: object,
     ) -> None:
         super().__init__(planner, speech_slot, pad, **shared)
         self._end, self._embed = end, embed
+        self._question, self._request, self._drafter = question, request, drafter
         self._next: int | None = None
-        self._said = AnswerText(max_sentences)
+        self._said = AnswerText(request.max_sentences)
+
+    @property
+    def next_request(self) -> Request | None:
+        """With this question and answer as the last turn of the history."""
+        turn = Turn(self._question, self.text, self._request.asked_at)
+        return replace(self._request, audio=None, text="", history=(*self._request.history, turn))
+
+    def draft(self) -> list[int]:
+        if self._drafter is None:
+            return []
+        written = len(self.text_tokens)
+        return self._drafter.draft(self.rows[0].ids, written, self.max_tokens - written - 1)
 
     def after_body(self, row: BodyRow, text: int | None, audio: Tensor | None) -> None:
         self._next = text

@@ -45,6 +45,18 @@ class RowPool:
         self.free.remove(row.slot)
         self._last[row.slot] = row
 
+    def keys_and_values(self, row: BodyRow) -> tuple[Tensor, Tensor]:
+        """Of the positions that a row has run, (layers, heads, positions, head_dim) each: views."""
+        cache = self._cache
+        return cache.all_keys[:, row.slot, :, : row.position], cache.all_values[:, row.slot, :, : row.position]
+
+    def restore(self, ids: list[int], keys: Tensor, values: Tensor) -> None:
+        """Let a free row hold the keys and values of these tokens' positions, as `keys_and_values` gave them."""
+        row = BodyRow(self.free[-1], keys.new_zeros(0), writes=False, speaks=False, position=len(ids), ids=ids)
+        for kept, given in zip(self.keys_and_values(row), (keys, values), strict=True):
+            kept.copy_(given)
+        self._last[row.slot] = row
+
     def distrust(self, row: BodyRow) -> None:
         """Forget what the row holds, so that NaN in it reaches no later sequence through a masked position."""
         self._cache.clear(row.slot)
@@ -56,7 +68,7 @@ class RowPool:
         The slot that holds the conversation so far is taken; where another one shares the beginning (the system
         prompt, at least), that is copied. The last position is always run: it predicts the first token.
         """
-        shared = {slot: _common(row.ids[: row.position], ids[:-1]) for slot, row in self._last.items()}
+        shared = {slot: common_length(row.ids[: row.position], ids[:-1]) for slot, row in self._last.items()}
         source = max(shared, key=lambda slot: shared[slot], default=None)
         if source is None or not shared[source]:
             return self.free[0], 0
@@ -71,14 +83,24 @@ class RowPool:
 
     def hidden(self, rows: Sequence[BodyRow], count: int) -> Tensor:
         """The next `count` positions of rows through the body → hidden states of the last (rows, width)."""
+        return self._checked(self._states(rows, count)[:, -1])
+
+    def every_hidden(self, row: BodyRow) -> Tensor:
+        """All waiting positions of a row through the body → hidden states of each (positions, width)."""
+        return self._checked(self._states([row], len(row.waiting))[0])
+
+    def _states(self, rows: Sequence[BodyRow], count: int) -> Tensor:
         embedded = torch.stack([row.waiting[:count] for row in rows])
         positions = torch.stack([torch.arange(row.position, row.position + count) for row in rows])
         slots = torch.tensor([row.slot for row in rows])
-        hidden = self.network(embedded, positions.to(embedded.device), slots.to(embedded.device), self._cache)
-        last: Tensor = hidden[:, -1]
-        if not last.isfinite().all():
+        states: Tensor = self.network(embedded, positions.to(embedded.device), slots.to(embedded.device), self._cache)
+        return states
+
+    @staticmethod
+    def _checked(hidden: Tensor) -> Tensor:
+        if not hidden.isfinite().all():
             raise ArithmeticError("the model computed what is not a number")
-        return last
+        return hidden
 
     @staticmethod
     def alike(rows: Sequence[BodyRow], count: int) -> int:
@@ -109,7 +131,7 @@ class RowPool:
         )
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the beginning that two sequences share."""
     for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:

@@ -24,6 +24,7 @@ from server.events import (
     ResponseDone,
     Resumed,
     SessionEvent,
+    SpeechStarted,
     SpeechStopped,
     StartGeneration,
 )
@@ -90,6 +91,7 @@ class Conversation:
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None) -> None:
         """See `Session.configure`."""
         self.session.configure(options, history)
+        self._prefill_ahead()
 
     async def receive_audio(self, samples: np.ndarray) -> None:
         """(n,) float32, 16 kHz."""
@@ -204,10 +206,16 @@ class Conversation:
             elif isinstance(output, GenerationAdopted):
                 self._metrics.speculations.labels("used").inc()
             else:
+                if isinstance(output, SpeechStarted):
+                    self._prefill_ahead()
                 output = self._follow(output)
                 self._report(output)
                 self.outbox.put(output)
         self._note_idle()
+
+    def _prefill_ahead(self) -> None:
+        """Somebody will ask: what comes before the question is known already."""
+        self._generator.prefill_ahead(self.session.upcoming())
 
     def _follow(self, event: SessionEvent) -> SessionEvent:
         """Keep track of the sound that an event sends, drops or counts."""

@@ -36,3 +36,9 @@ class Generator(Protocol):
         making this one answer broke.
         """
         ...
+
+    def prefill_ahead(self, request: Request) -> None:
+        """A hint: a conversation's next prompt will probably begin as this request's does, with its instructions and
+        history, whatever is asked. Returns at once, and may do nothing.
+        """
+        ...

@@ -146,6 +146,12 @@ class Session:
         """Microphone samples in memory."""
         return len(self._audio)
 
+    def upcoming(self) -> Request:
+        """What the next question will be asked with; its text is not known yet."""
+        self._settle()
+        history, notes = self.memory.turns(self._clock()), self.memory.notes()
+        return make_request(self.options, history, notes, text="", asked_at=self.memory.wall_clock())
+
     def next_turn(self) -> int:
         """A number that no other turn has."""
         return self._numbers.turn()

@@ -305,7 +305,8 @@ export class Session extends EventTarget {
     this.#changed();
     if (fatal) this.#problem(fatal);
     else if (!live && failures > (this.lived ? 1 : 0)) {
-      this.#problem((await this.#serverAnswers()) ? 'refused' : 'server_gone');
+      const problem = (await this.#serverAnswers()) ? 'refused' : 'server_gone';
+      if (this.connection.wanted && !this.live) this.#problem(problem); // neither ended nor back since it was asked
     }
   }
 

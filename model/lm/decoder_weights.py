@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,16 @@ class DecoderWeights:
             int(fields.num_key_value_heads),
             float(fields.rms_norm_eps),
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of the small weights and of the first 4 KiB of each matrix: other weights have another one."""
+        found = hashlib.sha256()
+        for small in (self.norms, self.last_norm, self.biases, self.head_norms, self.frequencies):
+            found.update(small.detach().float().contiguous().numpy().tobytes())
+        for matrix in (matrix for layer in self.matrices for matrix in layer):
+            found.update(matrix.data[:4096].tobytes())
+        return found.hexdigest()
 
     @staticmethod
     def holds(body: nn.Module) -> bool:

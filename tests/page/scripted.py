@@ -33,6 +33,8 @@ class ScriptedGenerator:
 
     async def stop(self) -> None: ...
 
+    def prefill_ahead(self, request: Request) -> None: ...
+
     async def generate(self, request: Request) -> AsyncIterator[Event]:
         self.requests.append(request)
         if self.failure:

@@ -47,6 +47,9 @@ class KeptEngine:
     def generate(self, request: Request) -> AsyncIterator[Event]:
         return self.engine.generate(request)
 
+    def prefill_ahead(self, request: Request) -> None:
+        self.engine.prefill_ahead(request)
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:

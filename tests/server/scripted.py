@@ -62,6 +62,8 @@ class ScriptedGenerator:
     gate: asyncio.Event | None = None
     step_s: float = 0.0
     requests: list[Request] = field(default_factory=list)
+    expected: list[Request] = field(default_factory=list)
+    """What `prefill_ahead` was asked for."""
     produced: int = 0
     cancelled: int = 0
     running: bool = False
@@ -75,6 +77,9 @@ class ScriptedGenerator:
 
     async def stop(self) -> None:
         self.running = False
+
+    def prefill_ahead(self, request: Request) -> None:
+        self.expected.append(request)
 
     async def generate(self, request: Request) -> AsyncGenerator[Event, None]:
         self.requests.append(request)

@@ -44,6 +44,9 @@ class Recorder:
     async def stop(self) -> None:
         await self._engine.stop()
 
+    def prefill_ahead(self, request: Request) -> None:
+        self._engine.prefill_ahead(request)
+
     async def generate(self, request: Request) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
         async with aclosing(self._engine.generate(request)) as events:

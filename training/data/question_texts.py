@@ -52,6 +52,10 @@ class Questions:
     def word(self) -> str:
         return self.rng.choice(self.common if self.rng.random() < 0.55 else self.lexicon)
 
+    def from_pattern(self) -> str:
+        """A pattern of everyday talk, filled."""
+        return re.sub(r"\{(\w+)\}", self._fill, self.rng.choice(self.patterns))
+
     def _draw(self) -> str:
         kind = self.rng.random()
         if kind < 0.42:
@@ -61,7 +65,7 @@ class Questions:
             words = self._clip(self.rng.choice(self.sentences)).split()
             return " ".join(self._swap(word) if self.rng.random() < share else word for word in words)
         if kind < 0.86:
-            return re.sub(r"\{(\w+)\}", self._fill, self.rng.choice(self.patterns))
+            return self.from_pattern()
         words = [self.word() for _ in range(self.rng.randint(1, 8))]
         return " ".join(words) + self.rng.choice("..?")
 
