@@ -139,15 +139,12 @@ def test_the_shared_prompt_is_computed_once(packed: MiniOmni, tmp_path: Path, mo
     path = tmp_path / "smol-omni.prompt"
     rows, ids = restored(packed, path)
     assert packed.chat is not None
-    for prompt in (
-        packed.chat.encode("Hi.", Request(asked_at=MOMENT), 200),
-        packed.chat.encode("Why?", Request(), 200),
-    ):
-        assert prompt[: len(ids)] == ids
+    for request in (Request(asked_at=MOMENT), Request(system_prompt="Be kind.")):
+        assert packed.chat.encode("Hi.", request, 200)[: len(ids)] == ids
     assert len(ids) > 20
     monkeypatch.setattr(RowPool, "hidden", lambda *_: pytest.fail("it is computed again"))
     again, _ = restored(packed, path)
-    of, here = ([row for row in pool._last.values() if row.ids == ids][0] for pool in (rows, again))
+    of, here = (next(row for row in pool._last.values() if row.ids == ids) for pool in (rows, again))
     for computed, read in zip(rows.keys_and_values(of), again.keys_and_values(here), strict=True):
         assert computed.abs().sum() > 0
         assert torch.equal(computed, read)
@@ -170,7 +167,7 @@ def test_a_file_of_something_else_is_made_anew(
         monkeypatch.setattr("model.prefill_ahead.host_features", lambda: {"avx2": True})
     else:
         path.write_bytes(made[:-100])
-    rows, ids = restored(packed, path)
+    _, ids = restored(packed, path)
     assert path.read_bytes() != made[:-100]
     assert (path.read_bytes() == made) == (change == "damage")
     assert (ids == [5, 6, 7]) == (change == "prompt")
