@@ -65,7 +65,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--visits", type=_positive, default=10, help="page: how often to open it anew (10)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
     parser.add_argument("flags", nargs="*", help="for the server, after --; compare: the two files")
-    return parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    at = given.index("--") if "--" in given else len(given)  # argparse takes them only right after the name
+    arguments = parser.parse_args(given[:at])
+    arguments.flags += given[at + 1 :]
+    return arguments
 
 
 def _add_talk(parser: argparse.ArgumentParser) -> None:

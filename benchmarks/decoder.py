@@ -22,6 +22,7 @@ import psutil
 
 from benchmarks.gguf_file import gguf_file
 from benchmarks.process_memory import Memory
+from benchmarks.questions import TEXTS
 from benchmarks.report import Figure, Report, cores, median
 from model.checkpoint_names import OMNI_1_5B, choose
 
@@ -34,6 +35,8 @@ SEQUENCES = (1, 2, 4, 8, 16)
 """Decoded together, by ours alone: llama.cpp is given one."""
 FIRST_TOKEN = 300
 """Prompts are token ids from here on: which ones they are changes no time."""
+ANSWERS = 6
+"""Questions that are answered in each round, each once with drafts and once without, and once by llama.cpp."""
 REST_S = 0.3
 """Between the two: threads of the one that has just finished still spin."""
 _WARM_STEPS = 3
@@ -49,19 +52,36 @@ class Opened:
     """When it has read a prompt."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A question that ours has answered."""
+
+    prompt: list[int]
+    tokens: int
+    """Of the answer, its end among them, without the first, which the prefill brings."""
+    token_ms: float
+    """Milliseconds of each of them, on average."""
+
+
 class OurDecoder:
     """The packed language model of a checkpoint. Lives in a process of its own."""
 
     def __init__(self, model: str) -> None:
         import torch
 
-        from model.checkpoint import Precision, find, open_language, read_config
+        from model.checkpoint import Precision, draft_table, find, open_language, read_config
+        from model.checkpoint_names import prompt_path
+        from model.engine import Engine
+        from model.omni import MiniOmni
         from model.settings import default_cache_dir
 
         before, began = Memory.of(psutil.Process()), time.perf_counter()
         folder, precision = find(model), Precision.of("int8", torch.device("cpu"))
-        config, network, _ = open_language(folder, read_config(folder), precision, default_cache_dir())
-        network.eval().fuse(precision.weights)
+        config, network, tokenizer = open_language(folder, read_config(folder), precision, default_cache_dir())
+        network.fuse(precision.weights)
+        prompt = prompt_path(default_cache_dir(), model)
+        self._omni = MiniOmni(config, network, tokenizer, draft_table=draft_table(folder), prompt_file=prompt)
+        self._engine = Engine(self._omni, 1)
         self._network, self._body = network, config.body
         seconds = time.perf_counter() - began
         self.prefill(PREFILLS[-1])
@@ -110,6 +130,31 @@ class OurDecoder:
                 tokens = step(index)
             return 1000 * (time.perf_counter() - began) / steps
 
+    def answer(self, question: str, drafts: bool) -> Answered:
+        """Answer a question with the engine, with speculative decoding or without."""
+        from model.request import Done, OmniError, Request
+        from model.vocabulary import Task
+
+        engine, omni = self._engine, self._omni
+        assert omni.chat is not None
+        drafter, request = omni.drafter, Request(text=question, task=Task.T1T2)
+        omni.__dict__["drafter"] = drafter if drafts else None  # in place of the cached property
+        try:
+            answer = engine.begin(engine.prepare(request))
+        finally:
+            omni.__dict__["drafter"] = drafter
+        began, done = None, False
+        while not done:
+            for _, event in engine.step():
+                if isinstance(event, OmniError):
+                    raise event
+                done = isinstance(event, Done)
+            began = time.perf_counter() if began is None and answer.text_tokens else began
+        assert began is not None
+        tokens = len(answer.text_tokens)
+        prompt = omni.chat.encode(question, request, self._engine.window)
+        return Answered(prompt, tokens, 1000 * (time.perf_counter() - began) / tokens)
+
 
 class LlamaDecoder:
     """llama.cpp over a GGUF file. Lives in a process of its own."""
@@ -133,7 +178,11 @@ class LlamaDecoder:
 
     def time(self, positions: int, steps: int) -> tuple[float, float]:
         """Milliseconds of a prefill of so many positions, and of each of the decode steps after it."""
-        timed = self._llama.time(range(FIRST_TOKEN, FIRST_TOKEN + positions), steps + 1)
+        return self.time_prompt(range(FIRST_TOKEN, FIRST_TOKEN + positions), steps)
+
+    def time_prompt(self, prompt: Sequence[int], steps: int) -> tuple[float, float]:
+        """The same, for a prompt of these tokens."""
+        timed = self._llama.time(prompt, steps + 1)
         return timed.prefill_ms, timed.step_ms
 
 
@@ -173,6 +222,9 @@ class Times:
         return f"best {min(self.rounds):,.1f}"
 
 
+OURS, NO_DRAFTS, LLAMA = "ours", "ours, without drafts", "llama.cpp"
+
+
 @dataclass
 class Measured:
     """What was timed, round by round."""
@@ -184,6 +236,9 @@ class Measured:
     decode: dict[int, Times] = field(default_factory=lambda: {sequences: Times() for sequences in SEQUENCES})
     prefill: dict[int, Times] = field(default_factory=lambda: {positions: Times() for positions in PREFILLS})
     llama_decode: Times = field(default_factory=Times)
+    answers: dict[str, Times] = field(default_factory=lambda: {who: Times() for who in (OURS, NO_DRAFTS, LLAMA)})
+    """Milliseconds of a token of an answer."""
+    answered: int = 0
     llama_prefill: dict[int, Times] = field(default_factory=lambda: {positions: Times() for positions in PREFILLS})
 
 
@@ -213,6 +268,21 @@ def _round(ours: OurDecoder, llama: LlamaDecoder, steps: int, found: Measured, s
         time.sleep(REST_S)
     for sequences in SEQUENCES[1:]:
         found.decode[sequences].rounds.append(ours.decode(sequences, max(2, steps // 4)))
+
+
+def _answer_round(ours: OurDecoder, llama: LlamaDecoder, found: Measured) -> None:
+    """The next few questions, each answered by all three: llama.cpp writes as many tokens as ours."""
+    spent: dict[str, list[float]] = {who: [] for who in found.answers}
+    for question in (TEXTS[(found.answered + index) % len(TEXTS)] for index in range(ANSWERS)):
+        plain, drafted = ours.answer(question, False), ours.answer(question, True)
+        time.sleep(REST_S)
+        _, step_ms = llama.time_prompt(drafted.prompt, drafted.tokens)
+        time.sleep(REST_S)
+        for who, token_ms in zip(spent, (drafted.token_ms, plain.token_ms, step_ms), strict=True):
+            spent[who].append(token_ms)
+    for who, times in spent.items():
+        found.answers[who].rounds.append(sum(times) / len(times))
+    found.answered += ANSWERS
 
 
 def _has_amx() -> bool:
@@ -245,6 +315,7 @@ def _decode_figures(found: Measured, step_bytes: int, targets: bool) -> Iterator
     yield Figure("… llama.cpp", llama.median, "ms", f"{llama.note}; {1000 / llama.median:.1f} tokens/s")
     faster = [theirs / ours for ours, theirs in zip(alone.rounds, llama.rounds, strict=True)]
     yield ratio("… ours is faster", median(faster), wanted(1.2), True, f"rounds {min(faster):.2f}–{max(faster):.2f}")
+    yield from _answer_figures(found, wanted(1.2))
     for sequences in SEQUENCES[1:]:
         together = found.decode[sequences]
         told = f"{together.note}; {1000 * sequences / together.median:.1f} tokens/s"
@@ -252,6 +323,16 @@ def _decode_figures(found: Measured, step_bytes: int, targets: bool) -> Iterator
         limit = {8: 2.5, 16: 4.0}.get(sequences)
         share = [all_ / one for all_, one in zip(together.rounds, alone.rounds, strict=True)]
         yield ratio("… against one", median(share), wanted(limit) if limit else None)
+
+
+def _answer_figures(found: Measured, wanted: float | None) -> Iterator[Figure]:
+    drafted, plain, llama = (found.answers[who] for who in (OURS, NO_DRAFTS, LLAMA))
+    told = f"{drafted.note}; {1000 / drafted.median:.1f} tokens/s; drafts are verified, several tokens in a step"
+    yield Figure("token of an answer", drafted.median, "ms", told)
+    yield Figure("… without drafts", plain.median, "ms", f"{plain.note}; {1000 / plain.median:.1f} tokens/s")
+    yield Figure("… llama.cpp", llama.median, "ms", f"{llama.note}; {1000 / llama.median:.1f} tokens/s; no drafts")
+    faster = [theirs / ours for ours, theirs in zip(drafted.rounds, llama.rounds, strict=True)]
+    yield ratio("… ours is faster", median(faster), wanted, True, f"rounds {min(faster):.2f}–{max(faster):.2f}")
 
 
 def _prefill_figures(found: Measured, products: int, targets: bool) -> Iterator[Figure]:
@@ -296,6 +377,7 @@ def run(model: str | None, gguf: Path | None, rounds: int, steps: int) -> Report
         ours.decode(SEQUENCES[-1], 1)  # compiles what is not compiled yet
         for _ in range(rounds):
             _round(ours, llama, steps, found, step_bytes)
+            _answer_round(ours, llama, found)
         targets, build, opened = name == OMNI_1_5B, llama.build(), (ours.opened(), llama.opened())
     figures: Sequence[Figure] = [
         *_decode_figures(found, step_bytes, targets),

@@ -67,17 +67,17 @@ class AnswerMaker:
         }
         prepared.watch.ends("waiting")
         answer: Answer
-        if omni.adapter is None:
+        if omni.config.audio_route == "body":
             answer = BodyAnswer(omni.config.vocabulary, omni.network.embed, speaks, **shared)
         else:
             assert omni.chat is not None
-            planner = omni.adapter.planner(request.speed) if speaks else None
+            planner = omni.adapter.planner(request.speed) if speaks and omni.adapter else None
             answer = AdapterAnswer(
                 omni.chat.end,
                 omni.network.embed,
                 planner,
                 speech_slot,
-                omni.adapter.pad,
+                omni.adapter.pad if omni.adapter else 0,
                 prepared.question or "",
                 request,
                 omni.drafter,

@@ -148,12 +148,12 @@ def open_model(
     with ThreadPoolExecutor(1) as beside:
         ears = beside.submit(open_ears, folder, config, precision, device)
         config, network, tokenizer = open_language(folder, config, precision, cache_dir)
-        name, table = model_name(path, folder), folder / TABLE_FILE
+        name = model_name(path, folder)
         omni = MiniOmni(
             config,
             network.to(device),
             tokenizer,
-            draft_table=DraftTable.open(table) if table.is_file() else None,
+            draft_table=draft_table(folder),
             prompt_file=prompt_path(cache_dir, name),
             name=name,
         )
@@ -215,6 +215,12 @@ def part(folder: Path, config: OmniConfig, name: str) -> Path:
     """A file of the checkpoint's own, else that of the checkpoint which lends it parts."""
     own = folder / name
     return own if config.parts_from is None or own.exists() else folder / config.parts_from / name
+
+
+def draft_table(folder: Path) -> DraftTable | None:
+    """The table for speculative decoding of the language model in a folder, if it has one."""
+    table = folder / TABLE_FILE
+    return DraftTable.open(table) if table.is_file() else None
 
 
 def is_published(folder: Path) -> bool:

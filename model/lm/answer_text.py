@@ -134,7 +134,8 @@ class AnswerText:
             return self._before_repetition()
         if not clause_ends and self._may_repeat():
             return ""
-        said = "" if self._guarded and not sentence_ends else self._release()
+        may_end_here = not sentence_ends and tuple(self._sentence) in self._sentences
+        said = "" if may_end_here or (self._guarded and not sentence_ends) else self._release()
         if clause_ends:
             self._end_clause(sentence_ends)
         return said
@@ -159,7 +160,9 @@ class AnswerText:
 
     def _before_repetition(self) -> str:
         """Of the words that are held, those before the repeated clause or sentence."""
-        repeated = len(self._sentence) if tuple(self._sentence) in self._sentences else len(self._clause)
+        before = tuple(self._sentence[: -len(self._clause)])
+        all_repeats = tuple(self._sentence) in self._sentences or before in self._sentences
+        repeated = len(self._sentence) if all_repeats else len(self._clause)
         self._held = self._held[: max(0, len(self._held) - repeated)]
         said = self._release()
         return said + self._closing_mark()

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from model.request import EngineFull, GenerationFailed
 from tests.page.conftest import QUESTION, SHORT_ANSWER, Visit
 from tests.page.engines import Browser, Launcher
-from tests.page.helpers import ask, try_now, turn_text, wait_loud, wait_state
+from tests.page.helpers import ask, try_now, turn_text, until, wait_loud, wait_state
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -99,6 +99,31 @@ def test_a_server_that_is_gone_when_one_begins(silent_browser: Browser, server: 
     wait_state(page, "speaking")
     wait_loud(page)
     assert turn_text(page, 1, "you") == "Is it blue?"
+
+
+SLOW_HEALTH = """const fetched = window.fetch;
+window.fetch = async (address, ...rest) => {
+  if (!String(address).endsWith('health')) return fetched(address, ...rest);
+  window.asked = true;
+  await new Promise((resolve) => (window.go = resolve));
+  try { return await fetched(address, ...rest); } finally { setTimeout(() => (window.found = true)); }
+};"""
+
+
+def test_a_conversation_that_was_ended_reports_no_lost_server(
+    silent_browser: Browser, server: LiveServer, visit: Visit
+) -> None:
+    """It was lost before the end; whether the server is there at all is known only after it."""
+    page = visit.open(silent_browser, server.url, init_script=SLOW_HEALTH)
+    server.stop()
+    visit.expect("ERR_CONNECTION_REFUSED", "Failed to load")
+    ask(page, "Is it blue?")
+    until(page, "window.asked === true")
+    page.click("#end")
+    wait_state(page, "ended")
+    page.evaluate("window.go()")
+    until(page, "window.found === true")
+    assert page.is_hidden("#notice")
 
 
 def test_a_full_house_is_told_and_tried_again(

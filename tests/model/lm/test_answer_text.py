@@ -46,6 +46,13 @@ def test_sentences_are_counted_as_people_count_them() -> None:
     ]  # fmt: skip
 
 
+def test_a_sentence_that_was_said_may_go_on_after_a_comma() -> None:
+    assert said("It is cold. It is cold,") == "It is cold."
+    assert said(*"It is cold. It is cold,") == "It is cold."
+    assert said("I like red leaves. It is cold. It is cold, I like red leaves.") == "I like red leaves. It is cold."
+    assert said("It is cold. It is cold, and it rains.") == "It is cold. It is cold, and it rains."
+
+
 def test_the_limit_is_told_only_where_something_was_left_out() -> None:
     whole, cut = AnswerText(2), AnswerText(2)
     assert whole.push("One. Two.", PLENTY) + whole.finish() == "One. Two."

@@ -58,6 +58,13 @@ def test_a_capital_letter_and_a_space_make_no_difference(tokenizer: Tokenizer) -
     assert Drafter(tokenizer, None).draft(ids("what is the Ġcapital ? The"), 1) == ids("Ġcapital")
 
 
+def test_what_follows_the_mark_before_an_answer_counts_for_nothing(tokenizer: Tokenizer) -> None:
+    """Turns begin with the same mark (here "?"): what an example turn goes on with is no draft of the answer."""
+    seen = ids("? what is . ? the")
+    assert Drafter(tokenizer, table(("^ ^ the", "Ġcat", 0.5))).draft([*seen[:-1], ID["what"]], 1) == ids("is")
+    assert Drafter(tokenizer, table(("^ ^ what", "Ġcat", 0.5))).draft([*seen[:-1], ID["what"]], 1) == ids("Ġcat")
+
+
 def test_nothing_is_drafted_where_nothing_is_known(tokenizer: Tokenizer) -> None:
     assert Drafter(tokenizer, None).draft(ids("what is the"), 1) == []
     assert Drafter(tokenizer, table()).draft(ids("what is the"), 1) == []
