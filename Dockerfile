@@ -29,15 +29,15 @@ COPY docs/protocol.md docs/realtime.md docs/
 COPY omni_command.py pyproject.toml LICENSE NOTICE ./
 # readable for the user that serves, whatever the modes were in the checkout
 RUN /opt/venv/bin/python -m compileall -q model server && chmod -R a+rX .
-# weights packed as the kernels map them
-ENV OMNI_CACHE_DIR=/app/weights
+# weights packed as the kernels map them, and the shared prompt prefilled (by a processor of another kind it is prefilled anew)
+ENV OMNI_CACHE_DIR=/app/weights NUMBA_CACHE_DIR=/app/compiled
 RUN /opt/venv/bin/python -m model.checkpoint prepare smol-omni \
     && if [ "${WEIGHTS}" = large ]; then /opt/venv/bin/python -m model.checkpoint prepare omni-1.5b; fi \
     && chmod -R a+rX /app/weights
 # what Numba compiles for this processor; on another one it compiles anew
-RUN NUMBA_CACHE_DIR=/app/compiled OMNI_MODEL="$(test "${WEIGHTS}" = large && echo omni-1.5b || echo smol-omni)" \
+RUN OMNI_MODEL="$(test "${WEIGHTS}" = large && echo omni-1.5b || echo smol-omni)" \
         /opt/venv/bin/python -m model --text "Hello." --max-tokens 12 \
-    && NUMBA_CACHE_DIR=/app/compiled /opt/venv/bin/python -c "from model.voice_activity import VoiceActivity; VoiceActivity()"
+    && /opt/venv/bin/python -c "from model.voice_activity import VoiceActivity; VoiceActivity()"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent omni

@@ -23,10 +23,15 @@ TURNS_PER_CONVERSATION = 10
 """A conversation remembers, so its prompts grow; a person's do as well. The last turn repeats the first question."""
 
 
-def texts(count: int) -> list[list[str]]:
-    """`count` questions, by conversation. One of full length ends with the question that it began with."""
+TYPING_S = 1.0
+"""Between an answer and the next typed question: nobody types faster."""
+_FIRST_TYPED, _FIRST_WARMING = 5, 17
+"""Where in the texts these begin. A question that a slot holds already, as the first of a conversation, waits less."""
+
+
+def texts(count: int, fresh: int = 0) -> list[list[str]]:
+    """`count` questions from number `fresh` on, by conversation. One of full length ends with its first question."""
     conversations = []
-    fresh = 0
     while count > 0:
         size = min(count, TURNS_PER_CONVERSATION)
         asked = [TEXTS[(fresh + turn) % len(TEXTS)] for turn in range(size)]
@@ -37,10 +42,10 @@ def texts(count: int) -> list[list[str]]:
     return conversations
 
 
-async def converse(url: str, count: int) -> list[list[Turn]]:
+async def converse(url: str, count: int, fresh: int = 0) -> list[list[Turn]]:
     """Speak `count` questions one after the other. Returns the turns of each conversation."""
     found = []
-    for asked in texts(count):
+    for asked in texts(count, fresh):
         async with conversation(url) as talk:
             found.append([await talk.ask(spoken(text)) for text in asked])
     return found
@@ -49,9 +54,13 @@ async def converse(url: str, count: int) -> list[list[Turn]]:
 async def converse_typed(url: str, count: int) -> list[list[Turn]]:
     """The same, typed."""
     found = []
-    for asked in texts(count):
+    for asked in texts(count, _FIRST_TYPED):
         async with conversation(url) as talk:
-            found.append([await talk.type(text) for text in asked])
+            turns = []
+            for text in asked:
+                await asyncio.sleep(TYPING_S)
+                turns.append(await talk.type(text))
+            found.append(turns)
     return found
 
 
@@ -66,7 +75,7 @@ def run(turns: int, flags: tuple[str, ...]) -> Report:
     """Measure at a WebSocket client of a server in its own process, speaking in real time."""
     with server(*flags) as running:
         name = running.model
-        asyncio.run(converse(running.url, 1))  # nobody's first question warms the others
+        asyncio.run(converse(running.url, 1, _FIRST_WARMING))  # nobody's first question warms the others
         talked = asyncio.run(converse(running.url, turns))
         typed = asyncio.run(converse_typed(running.url, turns))
     targets = name == OMNI_1_5B

@@ -254,7 +254,7 @@ class AsyncEngine:
         engine = self._engine
         assert engine is not None
         while True:
-            while not (engine.busy or engine.prefills_ahead) or not self._commands.empty():
+            while not self._has_work(engine) or not self._commands.empty():
                 command = self._commands.get()
                 if command is None:
                     return
@@ -273,6 +273,10 @@ class AsyncEngine:
                     listener.tell(event)
                 if isinstance(event, Done | OmniError) or (isinstance(event, Deferred) and event.last):
                     del self._listeners[number]
+
+    def _has_work(self, engine: Engine) -> bool:
+        """Who has been heard will be answered next: a prompt that may come later waits for that."""
+        return engine.busy or (engine.prefills_ahead and not self._hearing)
 
     def _decode(self) -> None:
         """The codec's thread: sound is decoded while the engine takes its next step."""

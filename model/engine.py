@@ -67,7 +67,7 @@ class Engine:
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
         self._newcomers = pacing.Newcomers()
-        self._ahead = PrefillAhead(omni, self._rows, self._slice(alone=True), max_slots)
+        self._ahead = PrefillAhead(omni, self._rows, self._slice(alone=False), max_slots)
         if self.large:
             self._ahead.load_shared(omni.prompt_file)
 

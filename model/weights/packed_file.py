@@ -101,8 +101,8 @@ def _without_file(path: Path, error: OSError, make: Make) -> Sections:
     if error.errno not in _UNWRITABLE:
         raise error
     log.warning(
-        "%s cannot be written (%s): weights are packed in memory at every start and not shared; choose another folder "
-        "with OMNI_CACHE_DIR or --cache-dir", path.parent, error.strerror,
+        "%s cannot be written (%s): it is made in memory at every start and not shared; choose another folder "
+        "with OMNI_CACHE_DIR or --cache-dir", path, error.strerror,
     )  # fmt: skip
     return _in_memory(make)
 

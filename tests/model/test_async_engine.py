@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from model.async_engine import AsyncEngine
 from model.cancellation import Unwanted
 from model.ears import Ears
 from model.omni import MiniOmni
+from model.prefill_ahead import PrefillAhead
 from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed, InvalidRequest, Request, TextDelta
 from model.vocabulary import Task
 
@@ -204,3 +207,24 @@ async def test_hearing_that_nobody_waits_for_is_given_up(engine: AsyncEngine) ->
     finally:
         ears.encoder = encoder
     assert ended == [Unwanted]
+
+
+async def test_what_comes_before_a_question_is_prefilled(embedded: MiniOmni, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete, step = threading.Event(), PrefillAhead.step
+
+    def watched(ahead: PrefillAhead) -> None:
+        step(ahead)
+        if not ahead.busy:
+            complete.set()
+
+    monkeypatch.setattr(PrefillAhead, "step", watched)
+    engine = AsyncEngine(embedded, max_slots=1)
+    engine.prefill_ahead(typed("Hello."))  # before the start: nothing to do it with
+    await engine.start()
+    request = replace(typed("Hello."), system_prompt="You are a cheerful pirate who sails from Lisbon to Rio.")
+    engine.prefill_ahead(request)
+    assert await asyncio.to_thread(complete.wait, 20)
+    done = (await collect(engine.generate(request)))[-1]
+    assert isinstance(done, Done)
+    assert done.cached_tokens > done.prompt_tokens - 12
+    await engine.stop()

@@ -82,7 +82,7 @@ def test_what_is_there_is_not_prefilled_again(engine: Engine, monkeypatch: pytes
 
 def test_a_question_comes_first(embedded: MiniOmni, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a prompt that is prefilled: what has been read counts, and nothing else changes."""
-    monkeypatch.setattr("model.engine.PREFILL_POSITIONS_ALONE", 8)
+    monkeypatch.setattr("model.engine.PREFILL_POSITIONS", 8)
     engine = Engine(embedded, max_slots=2)
     request = typed("Who are you?", instructions="You are a cheerful pirate who sails from Lisbon to Rio.")
     engine.prefill_ahead(request)
