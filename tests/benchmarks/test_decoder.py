@@ -8,7 +8,17 @@ import psutil
 import pytest
 
 from benchmarks import decoder
-from benchmarks.decoder import Measured, OurDecoder, Times, _decode_figures, _round, layer_products, ratio
+from benchmarks.decoder import (
+    Measured,
+    OurDecoder,
+    Times,
+    _answer_figures,
+    _answer_round,
+    _decode_figures,
+    _round,
+    layer_products,
+    ratio,
+)
 from benchmarks.gguf_file import gguf_file, gguf_parts
 from benchmarks.limits import byte_products_peak, float32_peak, read_bandwidth
 from benchmarks.process_memory import Memory
@@ -21,6 +31,9 @@ class Llama:
 
     def time(self, positions: int, steps: int) -> tuple[float, float]:
         return 2.0 * positions, 50.0 if steps else 0.0
+
+    def time_prompt(self, prompt: list[int], steps: int) -> tuple[float, float]:
+        return self.time(len(prompt), steps)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +52,28 @@ def test_a_round_times_every_step_and_prefill_of_both(ours: OurDecoder, monkeypa
     assert all(len(times.rounds) == 1 for times in [*found.decode.values(), *found.prefill.values()])
     assert min(found.decode[1].rounds + found.prefill[4].rounds) > 0
     assert found.read_ms.rounds[0] == pytest.approx(1000 * step_bytes / found.bandwidth[0])
+
+
+def test_answers_are_timed_with_drafts_and_without(ours: OurDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "REST_S", 0)
+    monkeypatch.setattr(decoder, "ANSWERS", 1)
+    found = Measured()
+    _answer_round(ours, Llama(), found)  # type: ignore[arg-type]
+    _answer_round(ours, Llama(), found)  # type: ignore[arg-type]
+    assert found.answered == 2
+    assert found.answers["llama.cpp"].rounds == [50.0, 50.0]
+    assert all(0 < time < 1000 for times in found.answers.values() for time in times.rounds)
+    found.answers["ours"].rounds = [40.0, 50.0]
+    figures = {figure.name: figure for figure in _answer_figures(found, targets=True)}
+    assert figures["… ours with drafts is faster"].value == pytest.approx(1.125)
+    assert "missed" in figures["… ours with drafts is faster"].note
+    assert "target" not in "".join(figure.note for figure in _answer_figures(found, targets=False))
+
+
+def test_drafts_change_no_answer(ours: OurDecoder) -> None:
+    plain, drafted = (ours.answer("What is the capital of France?", drafts) for drafts in (False, True))
+    assert plain.tokens == drafted.tokens > 2
+    assert plain.prompt == drafted.prompt
 
 
 def test_sizes_are_those_of_the_body(ours: OurDecoder) -> None:
