@@ -145,10 +145,15 @@ class Message:
 
 
 class Memory:
-    """The conversation so far. Rendered when a request is made, so a late playback report still counts."""
+    """The conversation so far. Rendered when a request is made, so a late playback report still counts.
+
+    The oldest turns are forgotten a quarter of `max_turns` at a time: a prompt that lost one turn each time would share
+    no prefix with the one before, and the model would have to prefill all of it anew.
+    """
 
     def __init__(self, max_turns: int = 64, wall_clock: Callable[[], datetime] = utc_now) -> None:
         self._max_turns = max_turns
+        self._block = max(1, max_turns // 4)
         self.wall_clock = wall_clock
         self._prefix = f"item_{secrets.token_hex(4)}"
         self._messages: list[Message] = []
@@ -194,7 +199,8 @@ class Memory:
 
     def _add(self, message: Message) -> None:
         self._messages.append(message)
-        del self._messages[: -2 * self._max_turns]
+        if len(self._messages) > 2 * self._max_turns:
+            del self._messages[: 2 * self._block]
 
     def insert(self, message: Message, after: Message | None) -> None:
         """Behind another; None: at the beginning. Raises `ValueError` when the other is not here."""
@@ -246,7 +252,8 @@ class Memory:
                 asked = None
         if asked is not None:
             turns.append(Turn(asked.text or "", "", asked.asked_at))
-        return tuple(turns[-self._max_turns :])
+        too_many = max(0, len(turns) - self._max_turns)
+        return tuple(turns[-(-too_many // self._block) * self._block :])
 
     def notes(self) -> list[str]:
         """What the client told the model as instructions on the way."""

@@ -89,6 +89,21 @@ def test_the_oldest_turns_are_dropped_and_given_ones_replace_all() -> None:
     assert [turn.user for turn in memory.turns(0.0)] == ["c", "5", "6"]
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_old_turns_are_dropped_several_at_a_time(answered: bool) -> None:
+    """Else each prompt of a long conversation would begin otherwise than the one before, and be prefilled anew."""
+    memory, first = Memory(max_turns=16), []
+    for number in range(100):
+        memory.append(Message(f"q{number}", "user", f"q{number}"))
+        if answered:
+            memory.append(Message(f"a{number}", "assistant", f"a{number}"))
+        turns = memory.turns(0.0)
+        assert 12 <= len(turns) <= 16 or number < 16
+        assert turns[-1].user == f"q{number}"
+        first.append(turns[0].user)
+    assert len(set(first)) <= 1 + (100 - 16 + 3) // 4
+
+
 def test_messages_of_all_roles_are_told_as_turns_and_notes() -> None:
     memory = Memory()
     for key, role, text in [
