@@ -18,9 +18,14 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from model.lm.speculative import ORDER, TABLE_FILE, Drafter, DraftTable, context_key
+from model.lm.speculative import ORDERS, TABLE_FILE, Drafter, DraftTable, context_key
 from model.omni import MiniOmni
 
+DISCOUNTS = {3: 0.45, 2: 0.7}
+"""Occurrences that are taken off a context's most frequent token, by the context's tokens: with them, the shares are
+those of answers that were not counted."""
+_SAME_SHARE = 32
+"""Of 255. A context whose shorter one says nearly the same is left out."""
 Answer = tuple[list[int], list[int]]
 """Tokens of a question, and of its answer with the end."""
 
@@ -33,23 +38,24 @@ def tokenized(path: Path, tokenizer: Tokenizer, end: int) -> Iterator[Answer]:
 
 
 def count(answers: Sequence[Answer]) -> DraftTable:
-    """The table of these answers."""
-    following: list[defaultdict[int, Counter[int]]] = [defaultdict(Counter) for _ in range(ORDER + 1)]
-    shorter: dict[int, int] = {}
-    for _, tokens in answers:
-        for at, token in enumerate(tokens):
-            for order in range(1, ORDER + 1):
-                key = context_key(tokens[:at], order)
-                following[order][key][token] += 1
-                if order > 1:
-                    shorter[key] = context_key(tokens[:at], order - 1)
+    """The table of these answers.
+
+    A share is discounted, by `DISCOUNTS`: what was seen once is less certain than what was always seen.
+    """
     found: dict[int, tuple[int, int]] = {}
-    for order in range(1, ORDER + 1):
-        for key, counted in following[order].items():
+    for order in reversed(ORDERS):
+        following: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        shorter: dict[int, int] = {}
+        for _, tokens in answers:
+            for at, token in enumerate(tokens):
+                key = context_key(tokens[:at], order)
+                following[key][token] += 1
+                shorter[key] = context_key(tokens[:at], order - 1)
+        for key, counted in following.items():
             token, times = counted.most_common(1)[0]
-            share = round(255 * times / (counted.total() + 1))
-            known = found.get(shorter[key]) if order > 1 else None
-            if known is None or known[0] != token or abs(known[1] - share) > 64:
+            share = max(0, round(255 * (times - DISCOUNTS[order]) / counted.total()))
+            known = found.get(shorter[key])
+            if known is None or known[0] != token or abs(known[1] - share) > _SAME_SHARE:
                 found[key] = token, share
     keys = sorted(found)
     return DraftTable(

@@ -46,12 +46,13 @@ def table(*entries: tuple[str, str, float]) -> DraftTable:
 
 
 # -- where drafts come from -------------------------------------------------------------------------------------------
-def test_what_followed_two_words_before_follows_them_again(tokenizer: Tokenizer) -> None:
+def test_what_followed_before_follows_again(tokenizer: Tokenizer) -> None:
     drafter = Drafter(tokenizer, None)
-    seen = ids("what is the Ġcapital Ġof ĠFrance ? The Ġcapital")
-    assert drafter.draft(seen, 2) == ids("Ġof ĠFrance ?")
-    assert drafter.draft(seen, 2, most=1) == ids("Ġof")
-    assert drafter.draft(seen, 2, most=0) == []
+    seen = ids("what is the Ġcapital Ġof ĠFrance ? The Ġcapital Ġof")
+    assert drafter.draft(seen, 3) == ids("ĠFrance ? The")
+    assert drafter.draft(seen, 3, most=1) == ids("ĠFrance")
+    assert drafter.draft(seen, 3, most=0) == []
+    assert drafter.draft(seen[:-1], 2) == ids("Ġof"), "two tokens are less certain: only one is drafted"
 
 
 def test_a_capital_letter_and_a_space_make_no_difference(tokenizer: Tokenizer) -> None:
@@ -60,9 +61,10 @@ def test_a_capital_letter_and_a_space_make_no_difference(tokenizer: Tokenizer) -
 
 def test_what_follows_the_mark_before_an_answer_counts_for_nothing(tokenizer: Tokenizer) -> None:
     """Turns begin with the same mark (here "?"): what an example turn goes on with is no draft of the answer."""
-    seen = ids("? what is . ? the")
-    assert Drafter(tokenizer, table(("^ ^ the", "Ġcat", 0.5))).draft([*seen[:-1], ID["what"]], 1) == ids("is")
-    assert Drafter(tokenizer, table(("^ ^ what", "Ġcat", 0.5))).draft([*seen[:-1], ID["what"]], 1) == ids("Ġcat")
+    seen = ids("? what is . ? what")
+    assert Drafter(tokenizer, table(("^ ^ what", "Ġcat", 0.5))).draft(seen, 1) == ids("Ġcat")
+    assert Drafter(tokenizer, table(("^ what", "Ġcat", 0.5))).draft(seen, 1) == ids("Ġcat")
+    assert Drafter(tokenizer, None).draft(seen, 1) == ids("is"), "one token is looked up where nothing else is known"
 
 
 def test_nothing_is_drafted_where_nothing_is_known(tokenizer: Tokenizer) -> None:
@@ -71,37 +73,36 @@ def test_nothing_is_drafted_where_nothing_is_known(tokenizer: Tokenizer) -> None
 
 
 def test_a_longer_context_is_asked_first(tokenizer: Tokenizer) -> None:
-    entries = table(("Ġis", "Ġa", 0.9), ("Ġof Ġis", "ĠParis", 0.4), ("ĠFrance Ġof Ġis", "Ġthe", 0.3))
+    entries = table(("Ġof Ġis", "ĠParis", 0.4), ("ĠFrance Ġof Ġis", "Ġthe", 0.3))
     drafter = Drafter(tokenizer, entries)
     assert drafter.draft(ids("The ĠFrance Ġof Ġis"), 4) == ids("Ġthe")
     assert drafter.draft(ids("ĠParis Ġof Ġis"), 3) == ids("ĠParis")
-    assert drafter.draft(ids("ĠParis ĠFrance Ġis"), 3) == ids("Ġa")
-    assert drafter.draft(ids("what Ġof Ġis"), 1) == ids("Ġa"), "the question is no context of the table"
+    assert drafter.draft(ids("what Ġof Ġis"), 1) == [], "the question is no context of the table"
 
 
 def test_the_beginning_of_an_answer_is_a_context(tokenizer: Tokenizer) -> None:
-    drafter = Drafter(tokenizer, table(("^ ^ The", "Ġcat", 0.5), ("The", "Ġa", 0.5)))
+    drafter = Drafter(tokenizer, table(("^ ^ The", "Ġcat", 0.5), (". The", "Ġa", 0.5)))
     assert drafter.draft(ids("? The"), 1)[:1] == ids("Ġcat")
     assert drafter.draft(ids("? ĠParis . The"), 3)[:1] == ids("Ġa")
 
 
 def test_three_are_drafted_where_they_are_likely(tokenizer: Tokenizer) -> None:
     def drafts(share: float) -> list[int]:
-        entries = table(("The", "Ġcat", share), ("Ġcat", "Ġis", share), ("Ġis", "Ġa", share))
+        entries = table(("^ The", "Ġcat", share), ("The Ġcat", "Ġis", share), ("Ġcat Ġis", "Ġa", share))
         return Drafter(tokenizer, entries).draft(ids("The"), 1)
 
     assert drafts(0.9) == ids("Ġcat Ġis Ġa")
     assert drafts(0.4) == ids("Ġcat")
-    assert drafts(0.02) == []
+    assert drafts(0.05) == []
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made = table(("The", "Ġcat", 0.5), ("The Ġcat", "Ġis", 0.8))
+    made = table(("^ The", "Ġcat", 0.5), ("The Ġcat", "Ġis", 0.8))
     save_file({"keys": made.keys, "tokens": made.tokens, "shares": made.shares}, tmp_path / "table.safetensors")
     read = DraftTable.open(tmp_path / "table.safetensors")
     assert read.after(ids("The Ġcat"), 2) == (ID["Ġis"], pytest.approx(0.8))
-    assert read.after(ids("The Ġcat"), 1) is None
-    assert read.after(ids("The"), 1) == (ID["Ġcat"], pytest.approx(0.5, abs=0.01))
+    assert read.after(ids("The Ġcat"), 3) is None
+    assert read.after(ids("The"), 2) == (ID["Ġcat"], pytest.approx(0.5, abs=0.01))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
