@@ -176,8 +176,8 @@ class Engine:
             self._release(answer)
             if answer.done:
                 del self._answers[number]
-                if answer.next_request is not None:
-                    self._ahead.expect(answer.next_request)
+                if (expected := answer.next_request) is not None:
+                    self._ahead.expect(expected)
         told += self._failed
         self._failed = []
         return told

@@ -62,15 +62,19 @@ class PrefillAhead:
         """Prefill the next slice of an expected prompt."""
         if self._row is None:
             self._row = self._claim(self._beginning(self._expected.popleft()))
-        if self._row is not None:
-            self._prefill(self._row)
+        if (row := self._row) is None:
+            return
+        try:
+            self._prefill(row)
+        except Exception:  # noqa: BLE001 - nobody waits for it; the answer that needs it says what broke
+            self._rows.distrust(row)
+            self._put_back(row)
 
     def pause(self) -> None:
         """Somebody is being answered now: stop, and forget what was expected. What was prefilled stays in its slot."""
         self._expected.clear()
         if self._row is not None:
-            self._rows.free.append(self._row.slot)
-            self._row = None
+            self._put_back(self._row)
 
     def load_shared(self, path: Path | None) -> None:
         """Restore what the prompts of all conversations share from the packed file at `path`; make the file where it is
@@ -143,16 +147,14 @@ class PrefillAhead:
 
     @torch.inference_mode()
     def _prefill(self, row: BodyRow) -> None:
+        """Run the row's next slice, and give its slot back after the last."""
         count = min(self._slice, len(row.waiting))
-        try:
-            self._rows.hidden([row], count)
-        except Exception:  # noqa: BLE001 - nobody waits for it; the answer that needs it says what broke
-            self._rows.distrust(row)
-            self._rows.free.append(row.slot)
-            self._row = None
-            return
+        self._rows.hidden([row], count)
         row.waiting = row.waiting[count:]
         row.position += count
         if not len(row.waiting):
-            self._rows.free.append(row.slot)
-            self._row = None
+            self._put_back(row)
+
+    def _put_back(self, row: BodyRow) -> None:
+        self._rows.free.append(row.slot)
+        self._row = None

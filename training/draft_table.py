@@ -66,8 +66,8 @@ def count(answers: Sequence[Answer]) -> DraftTable:
 
 
 def measure(drafter: Drafter, answers: Sequence[Answer]) -> tuple[float, float]:
-    """How often the first draft is right after an answer's first token, and tokens a step."""
-    right = asked = steps = 0
+    """Share of the steps after an answer's first token whose first draft is right, and tokens a step."""
+    right = steps = 0
     for question, tokens in answers:
         at = 1
         while at < len(tokens):
@@ -75,9 +75,9 @@ def measure(drafter: Drafter, answers: Sequence[Answer]) -> tuple[float, float]:
             same = 0
             while same < len(drafts) and at + same < len(tokens) and drafts[same] == tokens[at + same]:
                 same += 1
-            right, asked, steps = right + (same > 0), asked + 1, steps + 1
+            right, steps = right + (same > 0), steps + 1
             at += same + 1
-    return right / asked, sum(len(tokens) - 1 for _, tokens in answers) / steps
+    return right / steps, sum(len(tokens) - 1 for _, tokens in answers) / steps
 
 
 def main() -> None:

@@ -176,3 +176,14 @@ def test_a_file_of_something_else_is_made_anew(
 def test_without_a_file_it_is_computed(packed: MiniOmni) -> None:
     _, ids = restored(packed, None)
     assert len(ids) > 20
+
+
+def test_what_breaks_leaves_no_file(packed: MiniOmni, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "smol-omni.prompt"
+    with monkeypatch.context() as broken:
+        broken.setattr(RowPool, "hidden", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            restored(packed, path)
+    assert not path.exists()
+    restored(packed, path)
+    assert path.exists()
