@@ -14,11 +14,11 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import Tensor, nn
 
+from model.kernels.processor import MANY_REGISTERS
 from model.vectors import (
     FLOATS,
     HALVES,
     LANES,
-    MANY_REGISTERS,
     compiled,
     element_pointer,
     fused,

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from model.answer_maker import prompt_room
-from model.kernels import block_quantized, int_gemm
+from model.kernels import amx, block_quantized, int_gemm
+from model.kernels.processor import host_features
 from model.lm import decoder_kernel
 from model.request import InvalidRequest, Request
 from model.rows import BodyRow, RowPool, common_length
-from model.vectors import host_features
 from model.weights.packed_file import open_packed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _QUESTIONS = ("Why?", "Hello.")
 """Two that have no token in common: prompts that differ in them alone are equal up to the question."""
 _DAYS = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 6, 30, tzinfo=UTC))
-_KERNELS = (int_gemm, block_quantized, decoder_kernel)
+_KERNELS = (amx, int_gemm, block_quantized, decoder_kernel)
 """What computes keys and values."""
 
 

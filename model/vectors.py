@@ -10,16 +10,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
+
+from model.kernels.processor import AMX
 
 LANES = 16
 ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
@@ -60,10 +61,12 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def _keep_apart_by_source() -> None:
     """What was compiled is kept in a folder named after the source of all compiled functions: Numba itself forgets it
-    only when the function's own file changes, not when one that it calls does."""
+    only when the function's own file changes, not when one that it calls does. AMX is part of the name: whether a
+    process may use it depends on more than the processor."""
     here = Path(__file__).parent
     sources = [path.read_bytes() for path in sorted(here.rglob("*.py"))]
-    mark = sha256(b"".join(source for source in sources if b"model.vectors" in source)).hexdigest()[:12]
+    compiled_ones = [source for source in sources if b"model.vectors" in source or b"numba" in source]
+    mark = sha256(b"".join([*compiled_ones, b"AMX" if AMX else b""])).hexdigest()[:12]
     base = Path(numba.config.CACHE_DIR or here / "__pycache__")
     numba.config.CACHE_DIR = str(writable(base / f"compiled-{mark}"))
 
@@ -82,21 +85,6 @@ def writable(folder: Path) -> Path:
 
 
 _keep_apart_by_source()
-
-
-@cache
-def host_features() -> dict[str, bool]:
-    """What the processor that is compiled for can do, by LLVM's names: this one, or what `NUMBA_CPU_FEATURES` says."""
-    if numba.config.CPU_FEATURES is not None:
-        return {name[1:]: name[0] == "+" for name in numba.config.CPU_FEATURES.split(",") if name}
-    try:
-        return dict(binding.get_host_cpu_features())
-    except RuntimeError:  # LLVM cannot tell on some systems
-        return {}
-
-
-MANY_REGISTERS = bool(host_features().get("avx512f"))
-"""There are 32 vectors of sixteen numbers: room for the sums of eight rows at once."""
 
 
 def same(kind: ir.VectorType, value: Any) -> ir.Constant:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.kernels.amx import ROOM, ROWS, unpack_tile, unpacked_products
 from model.kernels.int_gemm import (
     ACTIVATION_SCALES,
     ACTIVATION_WORDS,
@@ -33,8 +34,9 @@ from model.kernels.int_gemm import (
     tile_bytes,
     tile_products,
 )
+from model.kernels.processor import AMX, MANY_REGISTERS
 from model.kernels.threads import claim, finish, new_counters, on_threads, threads_for
-from model.vectors import LANES, MANY_REGISTERS, compiled
+from model.vectors import LANES, add, compiled, load, store
 
 FORMATS = {"Q4_0": B4, "Q4_1": B4, "Q5_0": B5, "Q5_1": B5, "Q8_0": B8, "Q4_K": K4, "Q5_K": K5, "Q6_K": K6}
 """GGUF's kinds that are kept as they are → our formats."""
@@ -131,7 +133,8 @@ class BlockMatrix:
         if self.blocks * BLOCK != self.inputs:
             rows = np.pad(rows, ((0, 0), (0, self.blocks * BLOCK - self.inputs)))
         y = np.empty((len(rows), self.tiles * LANES), np.float32)
-        words, scales = quantize_rows(rows)
+        words, scales = new_activations(len(rows) * self.blocks)
+        _quantize_rows(rows, words, scales)
         counters, chunk = new_counters(1), max(1, self.tiles // 32)
         work = self.nbytes * -(-len(rows) // 8)
         threads = threads_for(self.tiles // chunk) if work >= THREADED_BYTES else 1
@@ -332,9 +335,34 @@ def _fit(values, steps, bases, most, exactly, q):  # type: ignore[no-untyped-def
 
 
 # -- products, compiled -----------------------------------------------------------------------------------------------
+TILED_ROWS = 24
+"""From so many rows on, products are computed with AMX where there is AMX: fewer do not pay for the unpacking."""
+_ROOM_BYTES = 768 << 10
+"""Of unpacked tiles: with a group's activations they fit the second cache of the processors that have AMX (2 MB)."""
+GROUP = ROWS if AMX else 8
+"""Rows of a group at most."""
+
+
+def new_activations(blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room for so many blocks of activations, those of all rows: integers, in whole cache lines, and scales."""
+    line = 16  # uint32
+    words = np.empty(blocks * ACTIVATION_WORDS + line, np.uint32)
+    begin = -words.ctypes.data % (4 * line) // 4
+    return words[begin : begin + blocks * ACTIVATION_WORDS], np.empty((blocks + ROWS) * ACTIVATION_SCALES, np.float32)
+
+
+@compiled(inline="always")
+def tiled(rows):  # type: ignore[no-untyped-def]
+    """Whether so many rows are multiplied with AMX, tiles being unpacked before."""
+    return AMX and rows >= TILED_ROWS
+
+
 @compiled(inline="always")
 def group_of(row, rows):  # type: ignore[no-untyped-def]
     """Where the group that a row is multiplied in begins, and how many rows it has."""
+    if tiled(rows):
+        begin = row // ROWS * ROWS
+        return begin, min(np.int64(ROWS), rows - begin)
     begin = np.int64(0)
     if MANY_REGISTERS:
         begin = row // 8 * 8
@@ -357,14 +385,11 @@ def quantize_row(x, row, rows, blocks, words, scales):  # type: ignore[no-untype
 
 
 @compiled()
-def quantize_rows(x):  # type: ignore[no-untyped-def]
-    """x (rows, 32 · blocks) → integers and scales for `multiply_tile`."""
+def _quantize_rows(x, words, scales):  # type: ignore[no-untyped-def]
+    """x (rows, 32 · blocks) → integers and scales for `multiply_tiles_into`."""
     rows, blocks = x.shape[0], x.shape[1] // BLOCK
-    words = np.empty(rows * blocks * ACTIVATION_WORDS, np.uint32)
-    scales = np.empty(rows * blocks * ACTIVATION_SCALES, np.float32)
     for row in range(rows):
         quantize_row(x[row], row, rows, blocks, words, scales)
-    return words, scales
 
 
 def _multiplier(rows: int) -> Any:
@@ -389,12 +414,92 @@ def _multiplier(rows: int) -> Any:
 
 _multiply_1, _multiply_2, _multiply_4, _multiply_8 = (_multiplier(rows) for rows in (1, 2, 4, 8))
 
+if AMX:
+
+    @compiled()
+    def _unpack(form, address, blocks, room):  # type: ignore[no-untyped-def]
+        """The tile at an address, unpacked to the address `room`."""
+        if form == 0:
+            unpack_tile(0, address, blocks, room)
+        elif form == 1:
+            unpack_tile(1, address, blocks, room)
+        elif form == 2:
+            unpack_tile(2, address, blocks, room)
+        elif form == 3:
+            unpack_tile(3, address, blocks, room)
+        elif form == 4:
+            unpack_tile(4, address, blocks, room)
+        else:
+            unpack_tile(5, address, blocks, room)
+
+    def _unpacked_multiplier(halves: bool) -> Any:
+        @compiled()
+        def multiply_unpacked(rows, room, blocks, words, scales, first, y):  # type: ignore[no-untyped-def]
+            """`rows` rows times the unpacked tile; those up to 8 or 16 are computed as well, and nobody reads them."""
+            if rows <= 8:
+                unpacked_products(8, halves, rows, room, blocks, words, scales, first, y)
+            else:
+                unpacked_products(16, halves, rows, room, blocks, words, scales, first, y)
+
+        return multiply_unpacked
+
+    _multiply_blocks, _multiply_halves = (_unpacked_multiplier(halves) for halves in (False, True))
+
+    @compiled()
+    def _multiply_unpacked(form, room, blocks, words, scales, first, size, y):  # type: ignore[no-untyped-def]
+        if form == K6:
+            _multiply_halves(size, room, blocks, words, scales, first, y)
+        else:
+            _multiply_blocks(size, room, blocks, words, scales, first, y)
+
+else:
+
+    @compiled()
+    def _unpack(form, address, blocks, room):  # type: ignore[no-untyped-def]
+        """Never called: `tiled` is False."""
+
+    @compiled()
+    def _multiply_unpacked(form, room, blocks, words, scales, first, size, y):  # type: ignore[no-untyped-def]
+        """Never called: `tiled` is False."""
+
 
 @compiled()
-def multiply_tile(form, address, blocks, words, scales, begin, size, y):  # type: ignore[no-untyped-def]
-    """The group of rows that begins with row `begin` times the tile at an address → y (16 · size,), row by row."""
+def new_room(rows, blocks):  # type: ignore[no-untyped-def]
+    """(bytes,) for unpacked tiles of this many blocks, at least four; empty where none are unpacked."""
+    return np.empty(max(np.int64(_ROOM_BYTES), 4 * blocks * ROOM) + 64 if tiled(rows) else 0, np.uint8)
+
+
+@compiled()
+def open_tiles(form, address, tiles, blocks, rows, room, first):  # type: ignore[no-untyped-def]
+    """Make tiles ready to be multiplied with so many rows: unpack them to `room`, as its tiles from `first` on."""
+    if tiled(rows):
+        size = tile_bytes(form, blocks)
+        for tile in range(tiles):
+            _unpack(form, address + tile * size, blocks, _place(room, blocks, first + tile))
+
+
+@compiled(inline="always")
+def tiles_open(blocks, rows, room):  # type: ignore[no-untyped-def]
+    """Tiles that are made ready at once."""
+    return max(1, (len(room) - 64) // (blocks * ROOM)) if tiled(rows) else 1
+
+
+@compiled(inline="always")
+def _place(room, blocks, tile):  # type: ignore[no-untyped-def]
+    """The address of an unpacked tile in `room`."""
+    return (room.ctypes.data + 63) // 64 * 64 + tile * blocks * ROOM
+
+
+@compiled()
+def multiply_tile(form, address, blocks, words, scales, begin, size, rows, room, tile, y):  # type: ignore[no-untyped-def]
+    """The group that begins with row `begin`, of `rows`, times the tile at an address → y (16 · size,), row by row.
+
+    The tile is number `tile` of `room`, which `open_tiles` has filled. y has room for 16 · `GROUP` numbers.
+    """
     first = begin * blocks
-    if size == 8:
+    if tiled(rows):
+        _multiply_unpacked(form, _place(room, blocks, tile), blocks, words, scales, first, size, y)
+    elif size == 8:
         _multiply_8(form, address, blocks, words, scales, first, y)
     elif size == 4:
         _multiply_4(form, address, blocks, words, scales, first, y)
@@ -405,32 +510,49 @@ def multiply_tile(form, address, blocks, words, scales, begin, size, y):  # type
 
 
 @compiled()
-def multiply_tile_into(form, address, blocks, words, scales, y, column, adding, scratch):  # type: ignore[no-untyped-def]
-    """All rows times the tile at an address → columns of y (rows, columns) from `column` on, or added to them.
+def multiply_tiles_into(form, address, tiles, blocks, words, scales, y, column, adding, room):  # type: ignore[no-untyped-def]
+    """All rows times consecutive tiles → columns of y (rows, columns) from `column` on, or added to them.
 
-    `scratch` (128,) is room for a group of rows."""
-    rows, here, row = y.shape[0], min(LANES, y.shape[1] - column), 0
-    while row < rows:
-        _, size = group_of(row, rows)
-        multiply_tile(form, address, blocks, words, scales, row, size, scratch)
-        for member in range(size):
-            for lane in range(here):
-                if adding:
-                    y[row + member, column + lane] += scratch[member * LANES + lane]
-                else:
-                    y[row + member, column + lane] = scratch[member * LANES + lane]
-        row += size
+    `room` is what `new_room` gives."""
+    rows, size, scratch = y.shape[0], tile_bytes(form, blocks), np.empty(GROUP * LANES, np.float32)
+    at_once = tiles_open(blocks, rows, room)
+    for first in range(0, tiles, at_once):
+        here = min(at_once, tiles - first)
+        open_tiles(form, address + first * size, here, blocks, rows, room, 0)
+        row = 0
+        while row < rows:
+            _, group = group_of(row, rows)
+            for tile in range(here):
+                place = address + (first + tile) * size
+                multiply_tile(form, place, blocks, words, scales, row, group, rows, room, tile, scratch)
+                _put(scratch, y[row : row + group], column + (first + tile) * LANES, adding)
+            row += group
+
+
+@compiled(inline="always")
+def _put(found, y, column, adding):  # type: ignore[no-untyped-def]
+    """Products of a tile (16 · rows,) into the columns of y (rows, columns) from `column` on, or added to them."""
+    whole = y.shape[1] - column >= LANES
+    for member in range(y.shape[0]):
+        here = y[member]
+        if whole:
+            vector = load(found, member * LANES)
+            store(here, column, add(load(here, column), vector) if adding else vector)
+            continue
+        for lane in range(y.shape[1] - column):
+            here[column + lane] = found[member * LANES + lane] + (here[column + lane] if adding else np.float32(0))
 
 
 @compiled()
 def _multiply(counters, form, address, tiles, blocks, chunk, words, scales, y):  # type: ignore[no-untyped-def]
     """All rows times the tiles that this thread claims."""
-    size, scratch = tile_bytes(form, blocks), np.empty(8 * LANES, np.float32)
+    size, room = tile_bytes(form, blocks), new_room(len(y), blocks)
     tasks = (tiles + chunk - 1) // chunk
     while True:
         task = claim(counters, 0)
         if task >= tasks:
             return
-        for tile in range(task * chunk, min(tiles, (task + 1) * chunk)):
-            multiply_tile_into(form, address + tile * size, blocks, words, scales, y, tile * LANES, False, scratch)
+        tile = task * chunk
+        here, column = min(chunk, tiles - tile), tile * LANES
+        multiply_tiles_into(form, address + tile * size, here, blocks, words, scales, y, column, False, room)
         finish(counters, 0)

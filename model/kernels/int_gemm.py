@@ -26,13 +26,14 @@ The formats K4, K5 and K6 are those of GGUF's Q4_K, Q5_K and Q6_K, laid out anew
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from model.kernels.processor import AMD, VNNI
 from model.vectors import (
     FLOATS,
     HALVES,
@@ -41,7 +42,6 @@ from model.vectors import (
     compiled,
     element_pointer,
     fused,
-    host_features,
     in_every_lane,
     load_vector,
     prefetch_place,
@@ -54,6 +54,7 @@ SUPERBLOCK = 256
 """Inputs that share the float16 scales of a K format."""
 VECTORS = BLOCK // 4
 """Vectors of a block's weights: four inputs of sixteen outputs each."""
+_HALF = VECTORS // 2
 B4, B5, B8, K4, K5, K6 = range(6)
 """The formats."""
 BITS = (4, 5, 8, 4, 5, 6)
@@ -74,7 +75,9 @@ ACTIVATION_SCALES = 4
 """float32 beside them: the scale, scale · sum, and -32 times the sums of both halves as int32."""
 _AHEAD = 2048
 """Bytes ahead of those being multiplied that are prefetched."""
-VNNI = bool(host_features().get("avx512vnni"))
+_NEAR = 0 if AMD else 3
+"""How near they are brought, as `prefetch_place` counts. Weights are read once, so that `prefetchnta` (0) would do; on
+a Sapphire Rapids it makes a step of one sequence 1.7 times as long as `prefetcht0` (3) does."""
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
 
@@ -83,8 +86,8 @@ if VNNI:
     binding.initialize_native_asmparser()
 
 
-class _Emitter:
-    """What both intrinsics need to write LLVM code."""
+class Emitter:
+    """What the intrinsics need to write LLVM code."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> None:
         self.context, self.builder, self.signature, self.arguments = context, builder, signature, arguments
@@ -109,20 +112,27 @@ class _Emitter:
     def halves(self, data: Any, at: Any) -> Any:
         return self.builder.fpext(self.vector(data, at, HALVES), FLOATS)
 
+    def spread(self, data: Any, at: Any, kind: ir.VectorType) -> Any:
+        """The float32 or int32 at a place of a float32 array, in every lane."""
+        pointer = self.builder.gep(data, [at])
+        if kind is WORDS:
+            pointer = self.builder.bitcast(pointer, ir.IntType(32).as_pointer())
+        return in_every_lane(self.builder, self.builder.load(pointer), kind)
+
     def call(self, name: str, kind: ir.Type, *given: Any) -> Any:
         function = ir.FunctionType(kind, [part.type for part in given])
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), given)
 
 
 # -- weights ----------------------------------------------------------------------------------------------------------
-def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
+def unpack(emit: Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     """The eight vectors of a block's weights, which begin at byte `at`: unsigned bytes, four inputs to a lane."""
     builder = emit.builder
     size = 4 * LANES
 
     def load(index: int) -> Any:
         place = emit.plus(at, index * size)
-        prefetch_place(builder, data, emit.plus(place, _AHEAD), locality=0)
+        prefetch_place(builder, data, emit.plus(place, _AHEAD), locality=_NEAR)
         return emit.vector(data, place, WORDS)
 
     def field(word: Any, left: int, mask: int) -> Any:
@@ -145,8 +155,50 @@ def _unpack(emit: _Emitter, data: Any, at: Any, bits: int) -> list[Any]:
     return [builder.or_(word, field(planes[i // 4], 4 - 2 * (i % 4), 48)) for i, word in enumerate(low)]
 
 
+def walk_tile(
+    emit: Emitter, tiles: Any, blocks: Any, format_: int, visit: Callable[[Any, Any, Any, Any], None]
+) -> None:
+    """Code that visits the blocks of a tile in order: `visit(block, byte where its weights begin, …)`.
+
+    Then come two vectors of float32: the step and the base of its weights, or in `K6` the steps of both halves.
+    """
+    builder, size, begin = emit.builder, RECORD_BYTES[format_], SCALE_BYTES[format_]
+
+    def small(place: Any, signed: bool) -> Any:
+        """Sixteen bytes as float32."""
+        loaded = emit.vector(tiles, place, _BYTES)
+        return builder.sitofp((builder.sext if signed else builder.zext)(loaded, WORDS), FLOATS)
+
+    def prefetch_scales(here: Any) -> None:
+        """What lies as far ahead of a record's scales; its weights do the same where they are loaded."""
+        for line in range(0, begin, 4 * LANES):
+            prefetch_place(builder, tiles, emit.plus(here, line + _AHEAD), locality=_NEAR)
+
+    if format_ in (B4, B5, B8):
+        with cgutils.for_range(builder, blocks) as loop:
+            here = emit.times(loop.index, size)
+            prefetch_scales(here)
+            step, base = (emit.halves(tiles, emit.plus(here, part)) for part in (0, 2 * LANES))
+            visit(loop.index, emit.plus(here, begin), step, base)
+        return
+    inner = SUPERBLOCK // BLOCK
+    with cgutils.for_range(builder, builder.udiv(blocks, ir.Constant(emit.count, inner))) as loop:
+        here = emit.times(loop.index, size)
+        prefetch_scales(here)
+        d, of_blocks = emit.halves(tiles, here), emit.plus(here, 2 * LANES)
+        factors = [d, d]
+        if format_ != K6:
+            factors[1], of_blocks = builder.fneg(emit.halves(tiles, of_blocks)), emit.plus(here, 4 * LANES)
+        with cgutils.for_range(builder, ir.Constant(emit.count, inner)) as turn:
+            block = builder.add(emit.times(loop.index, inner), turn.index)
+            of_block = builder.add(of_blocks, emit.times(turn.index, 2 * LANES))
+            weights = builder.add(here, emit.times(turn.index, BLOCK // 8 * LANES * BITS[format_]))
+            parts = [small(emit.plus(of_block, part * LANES), format_ == K6) for part in (0, 1)]
+            visit(block, emit.plus(weights, begin), *(builder.fmul(a, b) for a, b in zip(factors, parts, strict=True)))
+
+
 # -- sums of a block --------------------------------------------------------------------------------------------------
-def _dot_bytes(emit: _Emitter, total: Any, weights: Any, inputs: Any, place: int) -> Any:
+def _dot_bytes(emit: Emitter, total: Any, weights: Any, inputs: Any, place: int) -> Any:
     """In each lane: four products of an unsigned and a signed byte, added to a total of 32 bits.
 
     `inputs` is a pointer; the four signed bytes at 4 · `place` from it go to every lane.
@@ -156,7 +208,7 @@ def _dot_bytes(emit: _Emitter, total: Any, weights: Any, inputs: Any, place: int
     return emit.builder.asm(kind, text, "=v,0,v,r,~{memory}", [total, weights, inputs], True)
 
 
-def _dot_shorts(emit: _Emitter, total: Any, weights: Any, inputs: Any) -> Any:
+def _dot_shorts(emit: Emitter, total: Any, weights: Any, inputs: Any) -> Any:
     """In each lane: two products of 16-bit integers, added to a total of 32 bits."""
     builder = emit.builder
     wide = ir.VectorType(ir.IntType(32), 2 * LANES)
@@ -169,7 +221,7 @@ def _dot_shorts(emit: _Emitter, total: Any, weights: Any, inputs: Any) -> Any:
     return builder.add(total, builder.add(even, odd))
 
 
-def _sums_vnni(emit: _Emitter, weights: list[Any], inputs: list[Any], chains: int) -> list[Any]:
+def _sums_vnni(emit: Emitter, weights: list[Any], inputs: list[Any], chains: int) -> list[Any]:
     """Of each row, the sum of products over these vectors. `inputs`: per row, pointers to high and low bytes.
 
     `chains`: independent sums of a row, so that one instruction need not wait for the one before it.
@@ -195,7 +247,7 @@ def _sums_vnni(emit: _Emitter, weights: list[Any], inputs: list[Any], chains: in
     return totals
 
 
-def _sums_pairs(emit: _Emitter, weights: list[Any], inputs: list[Any]) -> list[Any]:
+def _sums_pairs(emit: Emitter, weights: list[Any], inputs: list[Any]) -> list[Any]:
     """The same without VNNI. `inputs`: per row, pointers to its even and its odd inputs in pairs of 16 bits."""
     builder = emit.builder
     totals = [same(WORDS, 0)] * len(inputs)
@@ -209,7 +261,7 @@ def _sums_pairs(emit: _Emitter, weights: list[Any], inputs: list[Any]) -> list[A
     return totals
 
 
-def _sums(emit: _Emitter, weights: list[Any], words: Any, at: list[Any], first: int) -> list[Any]:
+def _sums(emit: Emitter, weights: list[Any], words: Any, at: list[Any], first: int) -> list[Any]:
     """Of each row, the sum over the weights' inputs, of which the first is the block's vector `first`.
 
     A row's activations of the block begin at `at`[row] of `words`.
@@ -225,6 +277,29 @@ def _sums(emit: _Emitter, weights: list[Any], words: Any, at: list[Any], first: 
 
 
 # -- a tile -----------------------------------------------------------------------------------------------------------
+def parts_of_block(format_: int, first: Any, second: Any) -> list[tuple[int | None, Any, Any]]:
+    """(half, step, base) of the parts of a block that have a step each: the whole block, None, or its halves 0 and 1.
+
+    `first` and `second` are what `walk_tile` gives. Halves have no base: their weights count from -32.
+    """
+    return [(0, first, None), (1, second, None)] if format_ == K6 else [(None, first, second)]
+
+
+def add_block(emit: Emitter, total: Any, found: Any, scales: Any, place: Any, half: int | None, step: Any, base: Any):  # type: ignore[no-untyped-def]
+    """Code that adds a row's integer sum over a block, or a half of it, to the row's float32 total (a pointer).
+
+    `place` is where the activations' scales of the row and block begin. This is the one order of float32 operations.
+    """
+    builder = emit.builder
+    if half is not None:
+        found = builder.add(found, emit.spread(scales, emit.plus(place, 2 + half), WORDS))
+    scaled = builder.fmul(step, emit.spread(scales, place, FLOATS))
+    now = fused(builder, builder.sitofp(found, FLOATS), scaled, builder.load(total))
+    if base is not None:
+        now = fused(builder, base, emit.spread(scales, emit.plus(place, 1), FLOATS), now)
+    builder.store(now, total)
+
+
 @intrinsic(prefer_literal=True)
 def tile_products(  # type: ignore[no-untyped-def]
     _typing, rows, form, address, blocks, words, scales, first, y
@@ -240,81 +315,27 @@ def tile_products(  # type: ignore[no-untyped-def]
     numbers = (types.intp, types.intp, words, scales, types.intp, y)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        emit = _Emitter(context, builder, signature, arguments)
+        emit = Emitter(context, builder, signature, arguments)
         words, scales, y = (emit.data(index) for index in (4, 5, 7))
         address, blocks, first = (arguments[index] for index in (2, 3, 6))
-        tiles, at = builder.inttoptr(address, ir.IntType(8).as_pointer()), ir.Constant(emit.count, 0)
+        tiles = builder.inttoptr(address, ir.IntType(8).as_pointer())
         totals = [cgutils.alloca_once_value(builder, same(FLOATS, 0.0)) for _ in range(many)]  # registers, after LLVM
-
-        def spread(data: Any, place: Any, kind: ir.VectorType) -> Any:
-            pointer = builder.gep(data, [place])
-            if kind is WORDS:
-                pointer = builder.bitcast(pointer, ir.IntType(32).as_pointer())
-            return in_every_lane(builder, builder.load(pointer), kind)
-
-        def small(place: Any, signed: bool = False) -> Any:
-            """Sixteen bytes as float32."""
-            loaded = emit.vector(tiles, place, _BYTES)
-            return builder.sitofp((builder.sext if signed else builder.zext)(loaded, WORDS), FLOATS)
 
         def members(block: Any, size: int) -> list[Any]:
             """Where each row's part of a block begins."""
             group = builder.add(first, emit.times(block, many))
             return [emit.times(emit.plus(group, row), size) for row in range(many)]
 
-        def add_block(block: Any, here: Any, step: Any, base: Any) -> None:
-            """A block whose 32 weights, from byte `here` on, have one step and one base."""
-            found = _sums(emit, _unpack(emit, tiles, here, bits), words, members(block, ACTIVATION_WORDS), 0)
-            for row, place in enumerate(members(block, ACTIVATION_SCALES)):
-                scaled = builder.fmul(step, spread(scales, place, FLOATS))
-                total = fused(builder, builder.sitofp(found[row], FLOATS), scaled, builder.load(totals[row]))
-                total = fused(builder, base, spread(scales, emit.plus(place, 1), FLOATS), total)
-                builder.store(total, totals[row])
+        def add(block: Any, here: Any, first: Any, second: Any) -> None:
+            vectors, places = unpack(emit, tiles, here, bits), members(block, ACTIVATION_SCALES)
+            inputs = members(block, ACTIVATION_WORDS)
+            for half, step, base in parts_of_block(format_, first, second):
+                chosen = vectors if half is None else vectors[half * _HALF : (half + 1) * _HALF]
+                found = _sums(emit, chosen, words, inputs, (half or 0) * _HALF)
+                for row, place in enumerate(places):
+                    add_block(emit, totals[row], found[row], scales, place, half, step, base)
 
-        def add_halves(block: Any, here: Any, steps: list[Any]) -> None:
-            """A block whose first and last 16 weights have a step each, and count from -32."""
-            unpacked, half = _unpack(emit, tiles, here, bits), VECTORS // 2
-            for part, step in enumerate(steps):
-                chosen = unpacked[part * half : (part + 1) * half]
-                found = _sums(emit, chosen, words, members(block, ACTIVATION_WORDS), part * half)
-                for row, place in enumerate(members(block, ACTIVATION_SCALES)):
-                    whole = builder.add(found[row], spread(scales, emit.plus(place, 2 + part), WORDS))
-                    scaled = builder.fmul(step, spread(scales, place, FLOATS))
-                    total = fused(builder, builder.sitofp(whole, FLOATS), scaled, builder.load(totals[row]))
-                    builder.store(total, totals[row])
-
-        size, begin = RECORD_BYTES[format_], SCALE_BYTES[format_]
-
-        def prefetch_scales(here: Any) -> None:
-            """What lies as far ahead of a record's scales; its weights do the same where they are loaded."""
-            for line in range(0, begin, 4 * LANES):
-                prefetch_place(builder, tiles, emit.plus(here, line + _AHEAD), locality=0)
-
-        if format_ in (B4, B5, B8):
-            with cgutils.for_range(builder, blocks) as loop:
-                here = builder.add(at, emit.times(loop.index, size))
-                prefetch_scales(here)
-                step, base = (emit.halves(tiles, emit.plus(here, part)) for part in (0, 2 * LANES))
-                add_block(loop.index, emit.plus(here, begin), step, base)
-        else:
-            inner = SUPERBLOCK // BLOCK
-            supers = builder.udiv(blocks, ir.Constant(emit.count, inner))
-            with cgutils.for_range(builder, supers) as loop:
-                here = builder.add(at, emit.times(loop.index, size))
-                prefetch_scales(here)
-                d, of_blocks = emit.halves(tiles, here), emit.plus(here, 2 * LANES)
-                lowest = None
-                if format_ != K6:
-                    lowest, of_blocks = builder.fneg(emit.halves(tiles, of_blocks)), emit.plus(here, 4 * LANES)
-                with cgutils.for_range(builder, ir.Constant(emit.count, inner)) as turn:
-                    block = builder.add(emit.times(loop.index, inner), turn.index)
-                    of_block = builder.add(of_blocks, emit.times(turn.index, 2 * LANES))
-                    weights = emit.plus(builder.add(here, emit.times(turn.index, BLOCK // 8 * LANES * bits)), begin)
-                    parts = [small(emit.plus(of_block, part * LANES), format_ == K6) for part in (0, 1)]
-                    if lowest is None:
-                        add_halves(block, weights, [builder.fmul(d, part) for part in parts])
-                    else:
-                        add_block(block, weights, builder.fmul(d, parts[0]), builder.fmul(lowest, parts[1]))
+        walk_tile(emit, tiles, blocks, format_, add)
         for row in range(many):
             place = ir.Constant(emit.count, row * LANES)
             builder.store(builder.load(totals[row]), element_pointer(builder, y, place, FLOATS)).align = 4
@@ -339,7 +360,7 @@ def quantize_block(_typing, x, at, words, scales, to):  # type: ignore[no-untype
     numbers = (x, types.intp, words, scales, types.intp)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        emit = _Emitter(context, builder, signature, arguments)
+        emit = Emitter(context, builder, signature, arguments)
         at, to = arguments[1], arguments[4]
         word, zero = ir.IntType(32), ir.Constant(ir.FloatType(), 0.0)
         halves = [load_vector(builder, emit.data(0), emit.plus(at, part)) for part in (0, LANES)]

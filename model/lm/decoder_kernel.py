@@ -12,8 +12,18 @@ import torch
 from torch import Tensor
 
 from model.cache import SlotCache
-from model.kernels.block_quantized import group_of, multiply_tile, multiply_tile_into, quantize_row
-from model.kernels.int_gemm import ACTIVATION_SCALES, ACTIVATION_WORDS, BLOCK, quantize_block, tile_bytes
+from model.kernels.block_quantized import (
+    GROUP,
+    group_of,
+    multiply_tile,
+    multiply_tiles_into,
+    new_activations,
+    new_room,
+    open_tiles,
+    quantize_row,
+    tiles_open,
+)
+from model.kernels.int_gemm import BLOCK, quantize_block, tile_bytes
 from model.kernels.threads import claim, finish, new_counters, on_threads, threads_for, wait_for
 from model.lm.decoder_weights import DecoderWeights
 from model.vectors import (
@@ -93,7 +103,7 @@ class DecoderKernel:
         places = positions.reshape(-1).numpy()
         slots = rows.repeat_interleave(positions.shape[1]).numpy()
         narrow = max(int(table[:, _Q, 3].max()), int(table[:, _OUT, 3].max()))  # blocks
-        near, far = _activations(count * narrow), _activations(count * int(table[:, _DOWN, 3].max()))
+        near, far = new_activations(count * narrow), new_activations(count * int(table[:, _DOWN, 3].max()))
         qkv = np.empty((count, int(table[0, _Q:_OUT, 2].sum()) * LANES), np.float32)
         counters = new_counters(self.layers * _PHASES + 1)
         weights = self.weights
@@ -109,10 +119,6 @@ class DecoderKernel:
         return torch.from_numpy(state).view(x.shape)
 
 
-def _activations(blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.empty(blocks * ACTIVATION_WORDS, np.uint32), np.empty(blocks * ACTIVATION_SCALES, np.float32)
-
-
 @compiled(fastmath=ANY_ORDER)
 def _forward(  # type: ignore[no-untyped-def]
     counters, table, norms, last_norm, biases, head_norms, cos, sin, heads, groups, head_dim, eps,
@@ -123,10 +129,11 @@ def _forward(  # type: ignore[no-untyped-def]
     own = heads // groups
     seen, room = np.empty(own * head_dim, np.float32), np.empty(_AT_ONCE * head_dim, np.float32)
     scores = np.empty((own, positions.max() + 1), np.float32)
+    opened = new_room(count, table[:, :, 3].max())
     phase = 0
     for layer in range(len(table)):
         _norms(counters, phase, x, norms[layer, 0], eps, table[layer, _Q, 3], words, scales)
-        _products(counters, phase + 1, table[layer, _Q:_OUT], words, scales, qkv, False)
+        _products(counters, phase + 1, table[layer, _Q:_OUT], words, scales, qkv, False, opened)
         while True:
             row = claim(counters, phase + 2)
             if row >= count:
@@ -148,10 +155,10 @@ def _forward(  # type: ignore[no-untyped-def]
             _quantize_part(seen, row, count, group * blocks, blocks, groups * blocks, words, scales)
             finish(counters, phase + 3)
         wait_for(counters, phase + 3, count * groups)
-        _products(counters, phase + 4, table[layer, _OUT : _OUT + 1], words, scales, x, True)
+        _products(counters, phase + 4, table[layer, _OUT : _OUT + 1], words, scales, x, True, opened)
         _norms(counters, phase + 5, x, norms[layer, 1], eps, table[layer, _GATE, 3], words, scales)
-        _gated(counters, phase + 6, table[layer, _GATE:_DOWN], words, scales, count, far_words, far_scales)
-        _products(counters, phase + 7, table[layer, _DOWN:], far_words, far_scales, x, True)
+        _gated(counters, phase + 6, table[layer, _GATE:_DOWN], words, scales, count, far_words, far_scales, opened)
+        _products(counters, phase + 7, table[layer, _DOWN:], far_words, far_scales, x, True, opened)
         phase += _PHASES
     while True:
         row = claim(counters, phase)
@@ -178,9 +185,8 @@ def _norms(counters, phase, x, weight, eps, blocks, words, scales):  # type: ign
 
 
 @compiled()
-def _products(counters, phase, entries, words, scales, y, adding):  # type: ignore[no-untyped-def]
+def _products(counters, phase, entries, words, scales, y, adding, opened):  # type: ignore[no-untyped-def]
     """All rows times some matrices, side by side in y, or added to it. A task is a few tiles."""
-    scratch = np.empty(8 * LANES, np.float32)
     tiles = entries[:, 2].sum()
     chunk = max(np.int64(1), tiles // 16)
     tasks = (tiles + chunk - 1) // chunk
@@ -188,47 +194,59 @@ def _products(counters, phase, entries, words, scales, y, adding):  # type: igno
         task = claim(counters, phase)
         if task >= tasks:
             break
-        for index in range(task * chunk, min(tiles, (task + 1) * chunk)):
-            matrix, tile = 0, index
-            while tile >= entries[matrix, 2]:
-                tile -= entries[matrix, 2]
-                matrix += 1
+        begin, end, first = task * chunk, min(tiles, (task + 1) * chunk), 0
+        for matrix in range(len(entries)):
             form, blocks = entries[matrix, 0], entries[matrix, 3]
-            address = entries[matrix, 1] + tile * tile_bytes(form, blocks)
-            multiply_tile_into(form, address, blocks, words, scales, y, index * LANES, adding, scratch)
+            from_, to = max(begin - first, 0), min(end - first, entries[matrix, 2])  # of this matrix's tiles
+            if from_ < to:
+                place, column = entries[matrix, 1] + from_ * tile_bytes(form, blocks), (first + from_) * LANES
+                multiply_tiles_into(form, place, to - from_, blocks, words, scales, y, column, adding, opened)
+            first += entries[matrix, 2]
         finish(counters, phase)
     wait_for(counters, phase, tasks)
 
 
 @compiled(fastmath=ANY_ORDER)
-def _gated(counters, phase, entries, words, scales, rows, far_words, far_scales):  # type: ignore[no-untyped-def]
+def _gated(counters, phase, entries, words, scales, rows, far_words, far_scales, opened):  # type: ignore[no-untyped-def]
     """SiLU of the gates times the others, quantised for the last product. A task is a few blocks of 32 of them."""
-    tiles = entries[0, 2]
+    tiles, blocks = entries[0, 2], entries[0, 3]
     units = (tiles + 1) // 2
     chunk = max(np.int64(1), units // 16)
     tasks = (units + chunk - 1) // chunk
-    found, active = np.empty((4, 8 * LANES), np.float32), np.empty(BLOCK, np.float32)
+    at_once = max(1, tiles_open(blocks, rows, opened) // 4)
+    found, active = np.empty((4, GROUP * LANES), np.float32), np.empty((2, GROUP * LANES), np.float32)
+    pair = np.empty(BLOCK, np.float32)
     while True:
         task = claim(counters, phase)
         if task >= tasks:
             break
-        for unit in range(task * chunk, min(units, (task + 1) * chunk)):
+        end = min(units, (task + 1) * chunk)
+        for begin in range(task * chunk, end, at_once):
+            here = min(at_once, end - begin)
+            for matrix in range(2):
+                form, number = entries[matrix, 0], min(2 * here, tiles - 2 * begin)
+                place = entries[matrix, 1] + 2 * begin * tile_bytes(form, blocks)
+                open_tiles(form, place, number, blocks, rows, opened, matrix * 2 * here)
             row = 0
             while row < rows:
                 _, size = group_of(row, rows)
-                for part in range(4):
-                    form, blocks = entries[part // 2, 0], entries[part // 2, 3]
-                    tile = 2 * unit + part % 2
-                    if tile < tiles:
-                        address = entries[part // 2, 1] + tile * tile_bytes(form, blocks)
-                        multiply_tile(form, address, blocks, words, scales, row, size, found[part])
-                    else:
-                        found[part] = np.float32(0)
-                for member in range(size):
-                    begin, end = member * LANES, (member + 1) * LANES
-                    gate(found[0, begin:end], found[2, begin:end], active[:LANES])
-                    gate(found[1, begin:end], found[3, begin:end], active[LANES:])
-                    quantize_block(active, 0, far_words, far_scales, row * units + unit * size + member)
+                for unit in range(begin, begin + here):
+                    for part in range(4):
+                        form, tile = entries[part // 2, 0], 2 * unit + part % 2
+                        if tile < tiles:
+                            place = entries[part // 2, 1] + tile * tile_bytes(form, blocks)
+                            number = part // 2 * 2 * here + tile - 2 * begin
+                            multiply_tile(
+                                form, place, blocks, words, scales, row, size, rows, opened, number, found[part]
+                            )
+                        else:
+                            found[part] = np.float32(0)
+                    for half in range(2):
+                        gate(found[half, : size * LANES], found[2 + half, : size * LANES], active[half])
+                    for member in range(size):
+                        for half in range(2):
+                            store(pair, half * LANES, load(active[half], member * LANES))
+                        quantize_block(pair, 0, far_words, far_scales, row * units + unit * size + member)
                 row += size
         finish(counters, phase)
     wait_for(counters, phase, tasks)
@@ -384,8 +402,8 @@ def _unpack(rows, first, count, room):  # type: ignore[no-untyped-def]
 
 @compiled(fastmath=ANY_ORDER)
 def gate(gates, others, y):  # type: ignore[no-untyped-def]
-    """SiLU of the gates times the others."""
-    for k in range(len(y)):  # in two loops: LLVM does many at once only so
+    """SiLU of the gates times the others → the first of y."""
+    for k in range(len(gates)):  # in two loops: LLVM does many at once only so
         y[k] = exponential(-gates[k])
-    for k in range(len(y)):
+    for k in range(len(gates)):
         y[k] = gates[k] / (np.float32(1) + y[k]) * others[k]

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from hibari import Hibari
 
-from model.vectors import host_features
+from model.kernels.processor import host_features
 from model.voice_activity import CONTEXT_SAMPLES, WINDOW_SAMPLES, VoiceActivity, VoiceState
 
 

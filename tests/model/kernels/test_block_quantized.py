@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.kernels.block_quantized import FORMATS, BlockMatrix, group_of
+from model.kernels.block_quantized import FORMATS, TILED_ROWS, BlockMatrix, group_of, tiled
 from model.kernels.int_gemm import ACTIVATION_LIMIT, BLOCK
-from model.vectors import host_features
+from model.kernels.processor import AMX, host_features
 
 SCALES_AT = {"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q4_K": (0, 2), "Q5_K": (0, 2)}
 """Where a block's float16 numbers stand, at other places than Q6_K's 208."""
@@ -114,7 +114,7 @@ def test_any_other_matrix_is_rounded_to_eight_bits(scale: float) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 33])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 33, 97])
 @pytest.mark.parametrize(("outputs", "inputs", "kind"), [(48, 64, "Q4_1"), (50, 96, "Q8_0"), (33, 70, None)])
 def test_products_are_those_of_the_weights_that_it_holds(
     outputs: int, inputs: int, kind: str | None, rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
@@ -149,24 +149,33 @@ def test_inputs_that_16_bits_hold_lose_nothing(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_row_gives_the_same_in_any_batch(kind: str) -> None:
     packed = BlockMatrix.from_gguf(kind, raw_matrix(kind, 48, 256)[0])
-    x = seeded(19, 256)
+    x = seeded(59, 256)
     together = packed(x)
-    for rows in (1, 2, 3, 5, 8, 15):
-        for first in range(0, 19 - rows, rows):
+    for rows in (1, 2, 3, 5, 8, 15, 24, 37):
+        for first in range(0, 59 - rows, rows):
             assert torch.equal(packed(x[first : first + rows]), together[first : first + rows])
 
 
-@pytest.mark.parametrize("rows", range(1, 22))
+@pytest.mark.parametrize("rows", [*range(1, 22), 24, 33, 43])
 def test_every_row_is_in_one_group(rows: int) -> None:
     groups = [group_of(row, rows) for row in range(rows)]
     assert all(begin <= row < begin + size for row, (begin, size) in enumerate(groups))
     assert sorted({(begin, size) for begin, size in groups}) == list(dict.fromkeys(groups))
     assert sum(size for _, size in set(groups)) == rows
-    assert {size for _, size in groups} <= {1, 2, 4, 8}
+    assert {size for _, size in groups} <= (set(range(1, 17)) if tiled(rows) else {1, 2, 4, 8})
+
+
+def test_amx_is_used_where_the_processor_has_it() -> None:
+    features = platform.machine() == "x86_64" and host_features()
+    if not features or not (features.get("amx-int8") and features.get("avx512vnni")):
+        pytest.skip("this processor has no AMX")
+    assert AMX
+    assert group_of(0, 2 * TILED_ROWS) == (0, 16)
+    assert group_of(0, TILED_ROWS - 1) == (0, 8)
 
 
 def test_processors_without_the_newest_instructions_compute_the_same(tmp_path: Path) -> None:
-    """Integers have one sum: a product is the same to the bit on AVX2, AVX-512 and VNNI."""
+    """Integers have one sum: a product is the same to the bit on AVX2, AVX-512, VNNI and AMX."""
     if platform.machine() not in ("x86_64", "AMD64") or not host_features().get("avx2"):
         pytest.skip("the older instructions are those of x86 processors")
     matrices = []
@@ -176,19 +185,25 @@ def test_processors_without_the_newest_instructions_compute_the_same(tmp_path: P
         matrices.append(kind)
     program = (
         "import sys, numpy, torch; from model.kernels.block_quantized import BlockMatrix; torch.manual_seed(5); "
-        "x = torch.randn(11, 256); folder = sys.argv[2]; "
+        "xs = [torch.randn(11, 256), torch.randn(43, 256)]; folder = sys.argv[2]; "
         "made = [BlockMatrix.from_gguf(k, numpy.load(f'{folder}/{k}.npy')) for k in sys.argv[3:]]; "
-        "torch.save([m(x) for m in [*made, BlockMatrix(torch.randn(48, 256))]], sys.argv[1])"
+        "torch.save([m(x) for x in xs for m in [*made, BlockMatrix(torch.randn(48, 256))]], sys.argv[1])"
     )
+    without_amx = ",".join(f"+{name}" for name, has in host_features().items() if has and not name.startswith("amx"))
+    settings: list[dict[str, str]] = [
+        {},
+        {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c,+avx"},
+        {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": without_amx},
+    ]
     found = []
-    for number, older in enumerate(({}, {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c,+avx"})):
+    for number, older in enumerate(settings):
         environment = {**os.environ, **older, "NUMBA_CACHE_DIR": str(tmp_path)}
         path = tmp_path / f"{number}.pt"
         command = [sys.executable, "-c", program, str(path), str(tmp_path), *matrices]
         subprocess.run(command, env=environment, check=True, timeout=300)
         found.append(torch.load(path))
-    for new, old in zip(*found, strict=True):
-        assert torch.equal(new, old)
+    for products in zip(*found, strict=True):
+        assert all(torch.equal(products[0], other) for other in products[1:])
 
 
 def test_what_is_not_a_number_stays_so() -> None:
