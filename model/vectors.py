@@ -117,15 +117,12 @@ def in_every_lane(builder: Any, number: Any, kind: ir.VectorType = FLOATS) -> An
     return builder.shuffle_vector(first, undefined, same(WORDS, 0))
 
 
-def prefetch_place(builder: Any, data: Any, at: Any, locality: int = 3) -> None:
-    """Begin to bring this place of an array near, also past its end: nothing is read.
-
-    `locality`: 3 for what is read again, 0 for what is read once and need not stay in the caches.
-    """
+def prefetch_place(builder: Any, data: Any, at: Any) -> None:
+    """Begin to bring this place of an array into the first cache, also past its end: nothing is read."""
     place = element_pointer(builder, data, at, ir.IntType(8))
     kind = ir.FunctionType(ir.VoidType(), [place.type, _COUNT, _COUNT, _COUNT])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    read, keep, data_cache = (ir.Constant(_COUNT, number) for number in (0, locality, 1))
+    read, keep, data_cache = (ir.Constant(_COUNT, number) for number in (0, 3, 1))
     builder.call(function, [place, read, keep, data_cache])
 
 

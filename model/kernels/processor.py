@@ -43,5 +43,3 @@ VNNI = bool(host_features().get("avx512vnni"))
 """There is `vpdpbusd`, which multiplies four pairs of 8-bit integers in each of sixteen lanes."""
 AMX = VNNI and all(host_features().get(name) for name in ("amx-tile", "amx-int8")) and _tiles_permitted()
 """There is `tdpbsud`, which multiplies tiles of 8-bit integers, and this process may use it."""
-AMD = bool(host_features().get("sse4a"))
-"""AMD made it (no other processor has SSE4a)."""
