@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from whisper.utils import compression_ratio
 
+from model.asr.spoken_forms import digits_of, letters, likeness, spoken_form
 from model.cancellation import give_up_if_unwanted
 from model.ear_adapter import EarNetwork
 from model.ears import Ears, Hearing, WhisperWords
@@ -25,18 +26,12 @@ _LOOK_AHEAD = 6
 _ALIKE = 0.4
 """Share of letters in common from which a word of the draft is taken for a misspelling of the decoder's."""
 
+_TELLING = 3
+"""Letters of a draft from which it proves that something was said."""
+_MUCH_MORE = 0.15
+"""Difference in likeness from which the draft decides between two transcripts."""
 _TOO_LONG = 0.2
 """A reading by so much longer than its draft, counted in letters, may have begun again."""
-
-
-def letters(text: str) -> str:
-    """The letters alone, small."""
-    return "".join(filter(str.isalnum, text.lower()))
-
-
-def likeness(one: str, other: str) -> float:
-    """Share of letters in common, in order: 0 to 1."""
-    return SequenceMatcher(None, letters(one), letters(other), autojunk=False).ratio()
 
 
 class DraftReader:
@@ -83,7 +78,7 @@ class DraftReader:
             if token == end or len(said) + 1 >= max_tokens:
                 break
             said.append(token)
-            if len(letters(by.tokenizer.decode(said))) > longest:
+            if len(letters(spoken_form(by.tokenizer.decode(said), draft))) > longest:
                 break  # it begins again
             unread = [token]
             rest = self._line_up(rest[agreed:], token)[: max_tokens - len(said) - 1]
@@ -99,14 +94,20 @@ class DraftReader:
     def _first_telling(self, said: list[int], draft: str) -> int:
         """How many of the tokens tell what the draft does, where they tell it again and again: with a short tail of
         silence the decoder does not stop by itself."""
-        whole = self.transcriber.tokenizer.decode
-        if len(letters(whole(said))) <= len(letters(draft)) * (1 + _TOO_LONG):
+        decode = self.transcriber.tokenizer.decode
+
+        def told(count: int) -> str:
+            return spoken_form(decode(said[:count]), draft)
+
+        if len(letters(told(len(said)))) <= len(letters(draft)) * (1 + _TOO_LONG):
             return len(said)
-        pieces = [whole([token]) for token in said]
+        pieces = [decode([token]) for token in said]
         words = [n for n in range(1, len(said)) if pieces[n].startswith(" ")]
         # a last word that the draft misspells is like nothing in it: where sentences end is better known
         again = [n for n in words if said[n] == said[0] or pieces[n - 1].rstrip()[-1:] in (".", "?", "!")]
-        return max([*(again or words), len(said)], key=lambda n: likeness(whole(said[:n]), draft))
+        if any(letter.isdigit() for piece in pieces for letter in piece):
+            again = list(range(1, len(said)))  # numbers repeat themselves without a space: "$26.26."
+        return max([*(again or words), len(said)], key=lambda n: likeness(told(n), draft))
 
     def _no_speech(self, hidden: Tensor) -> float:
         """Its probability, from the hidden states (n, width) of the prompt."""
@@ -135,8 +136,10 @@ class DraftReader:
 class DraftedWords:
     """`model.ears.EarAdapter`: the network's draft as Whisper's decoder reads it.
 
-    Doubtful are words below `least_log_probability` on average, and words that are less like the draft than
+    Doubtful are words below `least_log_probability` on average, and words that sound less like the draft than
     `least_likeness`: with a short tail the decoder at times wanders, and is sure of it. Whoever has time listens again.
+    Numbers are written unlike they sound, so the decoder is less sure how to write them: where they sound like the
+    draft, `least_of_numbers` is enough.
     """
 
     def __init__(
@@ -145,20 +148,48 @@ class DraftedWords:
         words: WhisperWords,
         least_log_probability: float = -0.3,
         least_likeness: float = 0.8,
+        least_of_numbers: float = -1.0,
     ) -> None:
         self.network = network
         self.words = words
         self.reader = DraftReader(words.transcriber)
         self.least_log_probability, self.least_likeness = least_log_probability, least_likeness
+        self.least_of_numbers = least_of_numbers
 
     def hear(self, states: Tensor, seconds: float) -> Hearing:
         """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
         draft = self.network.spell(states.float()).text
         limit = 12 + round(self.words.options.tokens_per_second * seconds)
-        hearing = self.words.judge(self.reader(states, draft, limit))
-        unlikely = hearing.average_log_probability < self.least_log_probability
-        unsure = hearing.no_speech or unlikely or likeness(hearing.text, draft) < self.least_likeness
+        said = self.reader(states, draft, limit)
+        agreed = likeness(spoken_form(said.text, draft), draft) >= self.least_likeness
+        hearing = self.words.judge(said, certain=agreed and len(letters(draft)) >= _TELLING)
+        number = any(letter.isdigit() for letter in said.text)
+        unlikely = hearing.average_log_probability < (self.least_of_numbers if number else self.least_log_probability)
+        unsure = hearing.no_speech or unlikely or not agreed or _other_digits(said.text, draft) is not None
         return replace(hearing, doubtful=hearing.doubtful or unsure, draft=draft)
+
+    def settle(self, doubted: Hearing, searched: Hearing) -> Hearing:
+        """Of what was doubted and what a search found instead, the one that sounds like the draft.
+
+        The search is right unless the draft is much more like the other. Where all are digits, the draft's count: it
+        has a word for each, and the decoder loses and doubles them.
+        """
+        draft = doubted.draft
+        if draft is None or len(letters(draft)) < _TELLING:
+            return searched
+        likes = [likeness(spoken_form(one.text, draft), draft) for one in (doubted, searched)]
+        best = doubted if likes[0] > likes[1] + _MUCH_MORE and likes[0] >= self.least_likeness else searched
+        digits = _other_digits(best.text, draft)
+        return best if digits is None else replace(best, text=digits)
+
+
+def _other_digits(text: str, draft: str) -> str | None:
+    """The draft's digits, where the text is other digits and nothing else."""
+    written = letters(text)
+    if not written.isdigit():
+        return None
+    said = digits_of(draft)
+    return None if said is None or said == written else said
 
 
 def hear_from_drafts(ears: Ears, network: EarNetwork) -> None:

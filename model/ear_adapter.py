@@ -159,6 +159,11 @@ class SpelledWords:
             average_log_probability=said.average_log_probability,
         )
 
+    def settle(self, doubted: Hearing, searched: Hearing) -> Hearing:
+        """What the search found."""
+        del doubted
+        return searched
+
 
 def save_ear_adapter(network: EarNetwork, path: Path) -> None:
     """Write the weights, rounded, and the sizes."""

@@ -61,6 +61,14 @@ class EarAdapter(Protocol):
         ...
 
 
+class QuickAdapter(EarAdapter, Protocol):
+    """An adapter that is asked first."""
+
+    def settle(self, doubted: Hearing, searched: Hearing) -> Hearing:
+        """Of its own doubtful transcript and what a search found instead, the better one."""
+        ...
+
+
 @dataclass(frozen=True)
 class HearingOptions:
     """How the ears of the embedded model listen. The thresholds guard against inventions and loops."""
@@ -134,13 +142,16 @@ class WhisperWords:
         limit = 12 + round(self.options.tokens_per_second * seconds)
         return self.judge(self.transcriber(states, limit))
 
-    def judge(self, said: Transcript) -> Hearing:
-        """Words that are probably inventions are not heard at all; unlikely ones are doubtful."""
+    def judge(self, said: Transcript, certain: bool = False) -> Hearing:
+        """Words that are probably inventions are not heard at all; unlikely ones are doubtful.
+
+        `certain`: something was said, whatever the probability of no speech.
+        """
         options = self.options
         loops = not said.complete or said.compression_ratio > options.most_compression
         unlikely = said.average_log_probability < options.least_log_probability
         likely = said.average_log_probability > options.likely_log_probability and not loops
-        nothing = said.no_speech_probability > options.no_speech_threshold and not likely
+        nothing = said.no_speech_probability > options.no_speech_threshold and not likely and not certain
         wordless = not any(letter.isalnum() for letter in said.text)
         no_speech = nothing or wordless
         return Hearing(
@@ -159,7 +170,7 @@ class Ears:
         self.encoder = encoder
         self.adapter = adapter
         self.options = options or HearingOptions()
-        self.quick: EarAdapter | None = None
+        self.quick: QuickAdapter | None = None
         """Is asked first where there is one; what it doubts, `adapter` hears."""
 
     @classmethod
@@ -203,7 +214,7 @@ class Ears:
             hearing = self.quick.hear(encoded, seconds)
             ending = None if hearing.draft is None else Ending.of(hearing.draft, encoded, samples)
             if hearing.doubtful:
-                hearing = self._search(samples, seconds)
+                hearing = self.quick.settle(hearing, self._search(samples, seconds))
             return replace(hearing, ending=ending)
         return self._search(samples, seconds)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from model.checkpoint import EMBEDDED, open_ears, open_language, read_config
 from model.checkpoint import Precision as ModelPrecision
-from model.ears import EarAdapter, Hearing
+from model.ears import Hearing, QuickAdapter
 from model.settings import default_cache_dir
 from model.turn_end import TurnEnd, has_words
 from training.data.shards import save_arrays
@@ -58,11 +58,15 @@ class _FirstReading:
     """An ear adapter without doubts: what is served hears doubtful words again, which takes ten times as long and
     changes neither the draft nor the states."""
 
-    def __init__(self, adapter: EarAdapter) -> None:
+    def __init__(self, adapter: QuickAdapter) -> None:
         self.adapter = adapter
 
     def hear(self, states: Tensor, seconds: float) -> Hearing:
         return replace(self.adapter.hear(states, seconds), doubtful=False)
+
+    def settle(self, doubted: Hearing, searched: Hearing) -> Hearing:
+        """As the adapter does."""
+        return self.adapter.settle(doubted, searched)
 
 
 class Listener:

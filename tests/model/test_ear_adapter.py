@@ -23,7 +23,7 @@ from model.ear_adapter import (
     load_ear_adapter,
     save_ear_adapter,
 )
-from model.ears import Ears, WhisperWords
+from model.ears import Ears, Hearing, WhisperWords
 from model.omni import MiniOmni
 from model.transcriber import Transcriber
 from training.voices import speak
@@ -35,6 +35,14 @@ SMALL = EarAdapterConfig(states=16, width=24, hidden=32, heads=2, kernel=5, earl
 @pytest.fixture(scope="module")
 def ears() -> Ears:
     return Ears.open()
+
+
+@pytest.fixture(scope="module")
+def drafting() -> Ears:
+    """With the trained ear adapter."""
+    ears = Ears.open()
+    hear_from_drafts(ears, load_ear_adapter(EMBEDDED / OWN_EARS))
+    return ears
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +191,24 @@ def test_words_without_letters_are_not_heard() -> None:
     heard = SpelledWords(Silent(SMALL)).hear(torch.zeros(8, 16), 0.2)
     assert heard.no_speech
     assert heard.text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("Nine one one.", "911"), ("Four eight three.", "483"), ("Five.", "5"), ("Eight.", "8"), ("Two.", "2")],
+)
+def test_digits_are_heard_once_and_by_the_first_reading(drafting: Ears, text: str, digits: str) -> None:
+    hearing = drafting.hear(speak("hibari", text))
+    assert "".join(filter(str.isalnum, hearing.text)) == digits
+    assert hearing.draft is not None or text == "Two."  # no search: a word takes no longer than a sentence
+
+
+def test_the_count_of_digits_is_the_drafts() -> None:
+    words = DraftedWords.__new__(DraftedWords)
+    words.least_likeness = 0.8
+    doubted = Hearing("5559", no_speech=False, doubtful=True, draft="Five five nine.")
+    assert words.settle(doubted, Hearing("5559", no_speech=False)).text == "559"
+    assert words.settle(doubted, Hearing("559", no_speech=False)).text == "559"
+    assert words.settle(replace(doubted, draft="Five nights"), Hearing("Five nights.", no_speech=False)).text == (
+        "Five nights."
+    )
