@@ -138,8 +138,8 @@ class DraftedWords:
 
     Doubtful are words below `least_log_probability` on average, and words that sound less like the draft than
     `least_likeness`: with a short tail the decoder at times wanders, and is sure of it. Whoever has time listens again.
-    Numbers are written unlike they sound, so the decoder is less sure how to write them: where they sound like the
-    draft, `least_of_numbers` is enough.
+    The decoder is less sure of a single word, and of how to write numbers: where the draft is the very same, or
+    numbers sound like it, `least_if_agreed` is enough.
     """
 
     def __init__(
@@ -148,23 +148,24 @@ class DraftedWords:
         words: WhisperWords,
         least_log_probability: float = -0.3,
         least_likeness: float = 0.8,
-        least_of_numbers: float = -1.0,
+        least_if_agreed: float = -1.0,
     ) -> None:
         self.network = network
         self.words = words
         self.reader = DraftReader(words.transcriber)
         self.least_log_probability, self.least_likeness = least_log_probability, least_likeness
-        self.least_of_numbers = least_of_numbers
+        self.least_if_agreed = least_if_agreed
 
     def hear(self, states: Tensor, seconds: float) -> Hearing:
         """States (T, width), 20 ms each, of `seconds` of sound and of the silence after it."""
         draft = self.network.spell(states.float()).text
         limit = 12 + round(self.words.options.tokens_per_second * seconds)
         said = self.reader(states, draft, limit)
-        agreed = likeness(spoken_form(said.text, draft), draft) >= self.least_likeness
+        like = likeness(spoken_form(said.text, draft), draft)
+        agreed = like >= self.least_likeness
         hearing = self.words.judge(said, certain=agreed and len(letters(draft)) >= _TELLING)
-        number = any(letter.isdigit() for letter in said.text)
-        unlikely = hearing.average_log_probability < (self.least_of_numbers if number else self.least_log_probability)
+        sure = like == 1.0 or any(letter.isdigit() for letter in said.text)
+        unlikely = hearing.average_log_probability < (self.least_if_agreed if sure else self.least_log_probability)
         unsure = hearing.no_speech or unlikely or not agreed or _other_digits(said.text, draft) is not None
         return replace(hearing, doubtful=hearing.doubtful or unsure, draft=draft)
 

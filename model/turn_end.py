@@ -21,6 +21,7 @@ from torch import Tensor
 
 from model.audio import SAMPLES_PER_STATE
 from model.lm.chat import END_OF_TURN
+from model.lm.unfinished import is_unfinished
 
 if TYPE_CHECKING:
     from model.network import OmniNetwork
@@ -79,8 +80,9 @@ class TurnEnd:
         return {"words": (2,), "tail": (len(_PARTS) * ears_width,), "bias": (1,)}
 
     def __call__(self, text: str, ending: Ending) -> float:
-        """The probability that somebody who said this, and ended so, has said all; 0 where there are no words."""
-        if not has_words(text):
+        """The probability that somebody who said this, and ended so, has said all; 0 where there are no words, and
+        where the words must go on."""
+        if not has_words(text) or is_unfinished(text, ending.draft):
             return 0.0
         weights = self.weights
         logit = self.log_odds(text, ending.draft) @ weights["words"] + torch.from_numpy(ending.tail) @ weights["tail"]

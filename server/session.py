@@ -48,6 +48,7 @@ from server.memory import Answer, Memory, Message, utc_now
 from server.options import SessionOptions, make_request, request_of
 from server.push_to_talk import Uncommitted
 from server.side_work import Asides, Hearings
+from server.turn_taking.commands import is_stop_command
 from server.turns import (
     SpeechBegan,
     SpeechEnded,
@@ -668,7 +669,28 @@ class Session:
             return [*self._cancel(), *(self._resume(held, question) if confirmed else [])]
         if isinstance(event, Heard) and not said:
             return []  # whether that is all shows next
+        if is_stop_command(said):
+            return self._obey(held, question, generation, said)
         return [*self._yield(), *self._take_event(generation, event)]
+
+    def _obey(self, held: HeldAnswer, question: Question, generation: Generation, said: str) -> list[Output]:
+        """The answer is over, and the turn that ended it is complete at once: its own answer is empty."""
+        outputs, now = [*self._yield(), *self._cancel()], self._clock()
+        if generation.speculative:
+            self._detector.reset()
+            question.end = held.quiet_since or self._audio.end
+            question.confirmed_at = now
+            outputs.append(SpeechStopped(question.turn_id, samples_to_ms(question.end), "silence", 1.0))
+        answer = Answer(self._numbers.response())
+        answer.complete = True
+        outputs += [
+            QuestionHeard(question.turn_id, said),
+            ResponseStarted(answer.response_id, question.turn_id),
+            AnswerTextDone(answer.response_id, ""),
+            response_done(question, generation, answer, "stop", now),
+        ]
+        self._listen()
+        return outputs
 
     def _resume_when_quiet(self) -> list[Output]:
         """The turn that was none ends earlier than others: somebody waits for the rest of the answer."""

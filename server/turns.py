@@ -113,6 +113,30 @@ class _Phase(Enum):
     """After a turn that was too long: until the next pause."""
 
 
+class Patience:
+    """Learns in one conversation how much longer than usual to wait: somebody who tells a story pauses between
+    sentences that are each complete.
+
+    A turn that was ended too soon, because speech went on within `_TOO_SOON_MS`, makes all waits longer; each that was
+    not makes them shorter again.
+    """
+
+    _TOO_SOON_MS = 2000
+    _STEP_MS, _MOST_MS = 450, 900
+    _KEPT = 0.6
+
+    def __init__(self) -> None:
+        self.extra_ms = 0.0
+        """Milliseconds of silence on top of what the words ask for."""
+
+    def goes_on_after(self, gap_ms: float) -> None:
+        """Speech began again so long after the end of a turn."""
+        if gap_ms < self._TOO_SOON_MS:
+            self.extra_ms = min(self.extra_ms + self._STEP_MS, self._MOST_MS)
+        else:
+            self.extra_ms *= self._KEPT
+
+
 class Endpointer:
     """`TurnDetector` by silence, as much of it as what was said asks for. Every rule is counted in samples.
 
@@ -131,6 +155,9 @@ class Endpointer:
         """Samples of it that end the turn at this pause."""
         self._probability: float | None = None
         """The judgement of this pause."""
+        self._ended: int | None = None
+        """Where the last turn ended by silence."""
+        self._patience = Patience()
 
     def configure(self, rules: TurnRules) -> None:
         """Other rules from the next window on."""
@@ -155,6 +182,7 @@ class Endpointer:
         if self._phase is not _Phase.PAUSED or eagerness is None:
             return []
         silence_ms = self._rules.end_silence_ms if probability is None else WAITS[eagerness].silence_ms(probability)
+        silence_ms = min(silence_ms + self._patience.extra_ms, max(silence_ms, WAITS[eagerness].longest_ms))
         self._end_silence, self._probability = ms_to_samples(silence_ms), probability
         return self._end_by_silence()
 
@@ -189,6 +217,9 @@ class Endpointer:
             self._last_voice = self._position
             if self._voiced >= ms_to_samples(self._rules.min_speech_ms):
                 self._phase = _Phase.SPEECH
+                if self._ended is not None:
+                    self._patience.goes_on_after(samples_to_ms(self._begin - self._ended))
+                    self._ended = None
                 return [SpeechBegan(self._begin)]
         elif self._position - self._last_voice >= ms_to_samples(_CANDIDATE_GAP_MS):
             self._voiced = 0
@@ -219,4 +250,5 @@ class Endpointer:
         if self._position - self._last_voice < self._end_silence:
             return []
         self.reset()
+        self._ended = self._last_voice
         return [SpeechEnded(self._last_voice, "silence", self._probability)]

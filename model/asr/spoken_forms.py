@@ -57,12 +57,13 @@ def spoken_form(text: str, hypothesis: str) -> str:
 
 def digits_of(hypothesis: str) -> str | None:
     """The digits that a hypothesis says one by one ("Nin one ones." → "911"); None where it says anything else."""
-    found = [_digit(word) for word in re.findall(r"[a-z']+", hypothesis.lower())]
+    found = [digit_of(word) for word in re.findall(r"[a-z']+", hypothesis.lower())]
     return None if not found or None in found else "".join(filter(None, found))
 
 
 @cache
-def _digit(word: str) -> str | None:
+def digit_of(word: str) -> str | None:
+    """The digit that a word of a hypothesis means, also one letter off; None where it means none."""
     if word == "oh":
         return "0"
     if word.endswith(("teen", "ty")):

@@ -101,6 +101,37 @@ def test_silence_alone_decides_without_eagerness() -> None:
     assert push(detector, (1, SILENCE)) == ended(None)
 
 
+def told(pause_ms: int, sentences: int, probability: float = 0.95) -> list[bool]:
+    """Which pauses between sentences, each of them complete by itself, end the turn."""
+    detector, found = Endpointer(RULES), []
+    for _ in range(sentences):
+        push(detector, (20, SPEECH), (4, SILENCE))
+        signals = detector.expect(probability) + push(detector, (windows(pause_ms) - 4, SILENCE))
+        found.append(any(isinstance(signal, SpeechEnded) for signal in signals))
+    return found
+
+
+def test_somebody_who_goes_on_after_each_sentence_is_waited_for() -> None:
+    assert told(500, 9) == [True, *[False] * 8], "the first pause tells that more is to be expected"
+    assert sum(told(900, 9)) == 2
+
+
+def test_questions_that_are_over_are_not_waited_for() -> None:
+    assert told(4000, 6) == [True] * 6
+    detector = Endpointer(RULES)
+    push(detector, (20, SPEECH), (4, SILENCE))
+    detector.expect(0.95)
+    push(detector, (windows(500) - 4, SILENCE), (20, SPEECH), (4, SILENCE))
+    waits = []
+    for _ in range(6):
+        detector.expect(0.95)
+        count = next(n for n in range(1, 60) if push(detector, (1, SILENCE)))
+        waits.append(count)
+        push(detector, (windows(4000), SILENCE), (20, SPEECH), (4, SILENCE))
+    assert waits == sorted(waits, reverse=True)
+    assert waits[-1] <= waits[0] // 2, "what was learnt is forgotten again"
+
+
 class Talk:
     """A session with a real endpointer that hears runs of windows."""
 

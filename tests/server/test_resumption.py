@@ -303,3 +303,36 @@ def test_backchannels(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "No.", "Stop.", "Okay, stop.", "Yeah, but why?", "I see a dog", "What?", "Wait."])
 def test_words_that_are_none(text: str) -> None:
     assert not is_backchannel(text)
+
+
+@pytest.mark.parametrize("said", ["Stop.", "Wait a second.", "No."])
+def test_a_command_ends_the_answer_at_once_and_gets_an_empty_one(said: str) -> None:
+    talk = interrupted_at(900)
+    assert names(talk.hear_until(1.5)) == ["StartGeneration"]
+    outputs = talk.says(2, Heard(said))
+    assert names(outputs) == [
+        "CancelGeneration",
+        "ResponseDone",
+        "CancelGeneration",
+        "SpeechStopped",
+        "QuestionHeard",
+        "ResponseStarted",
+        "AnswerTextDone",
+        "ResponseDone",
+    ]
+    assert outputs[3:5] == [SpeechStopped(2, 1350, "silence", 1.0), QuestionHeard(2, said)]
+    (interrupted, obeyed) = [output for output in outputs if isinstance(output, ResponseDone)]
+    assert (interrupted.response_id, interrupted.reason) == (1, "interrupted")
+    assert (obeyed.turn_id, obeyed.reason, obeyed.text, obeyed.audio_ms) == (2, "stop", "", 0)
+    assert talk.session.state is State.LISTENING
+    assert talk.says(2, TextDelta("Okay, I will stop talking now.")) == []
+    assert talk.hear_until(2.5) == []
+
+
+def test_a_command_that_goes_on_is_answered() -> None:
+    talk = interrupted_at(900, WORDS)
+    talk.hear_until(1.5)
+    talk.says(2, Heard("Wait, what about London?"))
+    outputs = talk.hear_until(2.0)
+    assert "ResponseStarted" not in names(outputs)
+    assert isinstance(talk.says(2, TextDelta("London is in England."))[-1], AnswerText)

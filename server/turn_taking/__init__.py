@@ -1,0 +1,1 @@
+"""Who speaks when: what ends a turn, and what an interruption means."""
