@@ -60,6 +60,8 @@ class Question:
     """Nobody asked: they are asked whether they are still there."""
     options: SessionOptions | None = None
     """Of this answer alone."""
+    rest_of: Question | None = None
+    """The turn that this one goes on with, where that was ended too soon: they are answered as one."""
     asked_at: datetime | None = None
     """When its answer was first asked for: every request for it has the same time, and so has what is remembered."""
 

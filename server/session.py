@@ -64,6 +64,12 @@ from server.turns import (
 _SHUTTING_DOWN = "the server is shutting down and takes no new questions; connect again in a few seconds"
 _QUIET_MS = 320
 """Silence after which an answer goes on that was stopped by no words: two coughs are one interruption."""
+_TOO_SOON_MS = 2000
+"""Speech that begins so soon after a turn may be the rest of it."""
+_BARELY_HEARD_MS = 1000
+"""Of an answer: some three words."""
+_BEGUN = 0
+"""Where the text of a turn that was ended too soon stands among the pieces: no generation has this number."""
 _NEARLY_OVER_MS = 1000
 """With less of an answer left, "yes" may answer its question."""
 
@@ -150,7 +156,9 @@ class Session:
     def upcoming(self) -> Request:
         """What the next question will be asked with; its text is not known yet."""
         self._settle()
-        history, notes = self.memory.turns(self._clock()), self.memory.notes()
+        begun = self._question.rest_of if self._question is not None else None
+        history = self.memory.turns(self._clock(), until=begun.message if begun is not None else None)
+        notes = self.memory.notes()
         return make_request(self.options, history, notes, text="", asked_at=self.memory.wall_clock())
 
     def next_turn(self) -> int:
@@ -383,11 +391,25 @@ class Session:
             question.pieces.resume(at_sample)
             resumed = True
         else:
+            begun = self._ended_too_soon(at_sample)
             outputs = self._clear("speech") if self._sent is None else self._hold(self._sent)
             question = self._question = self._new_turn(at_sample)
+            if begun is not None:
+                question.rest_of = begun
+                question.pieces.texts[_BEGUN] = begun.text or ""
             resumed = False
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
+
+    def _ended_too_soon(self, at_sample: int) -> Question | None:
+        """The turn that is being answered, if speech that begins here is the rest of it: it follows soon, and next to
+        nothing of the answer was heard."""
+        if self._playing is None or self._sent is None:
+            return None
+        question, answer = self._playing
+        spoken = question.may_go_on and not question.idle and question.text and question.message is not None
+        soon = at_sample - question.end <= ms_to_samples(_TOO_SOON_MS)
+        return question if spoken and soon and answer.played_ms(self._clock()) <= _BARELY_HEARD_MS else None
 
     def _new_turn(self, at_sample: int) -> Question:
         heard_from = max(0, at_sample - ms_to_samples(self.options.rules.pre_roll_ms))
@@ -539,7 +561,9 @@ class Session:
     def _request(
         self, audio: np.ndarray | None = None, text: str | None = None, options: SessionOptions | None = None
     ) -> Request:
-        history, notes = self.memory.turns(self._clock()), self.memory.notes()
+        begun = self._question.rest_of if self._question is not None else None
+        history = self.memory.turns(self._clock(), until=begun.message if begun is not None else None)
+        notes = self.memory.notes()
         return make_request(options or self.options, history, notes, audio, text, self._asked_at())
 
     def _asked_at(self) -> datetime:
@@ -662,7 +686,10 @@ class Session:
         question = self._question
         assert question is not None, "an answer without a question"
         said = event.text.strip() if isinstance(event, Heard) else ""
+        if question.rest_of is not None:
+            said = said.removeprefix(question.pieces.text).strip()
         nothing = isinstance(event, Done) and event.reason == "no_speech"
+        nothing = nothing or (question.rest_of is not None and isinstance(event, Heard) and not said)
         if nothing or (is_backchannel(said) and (held.left_ms >= _NEARLY_OVER_MS or not held.made)):
             held.nothing_said = said
             confirmed = not generation.speculative
@@ -671,7 +698,15 @@ class Session:
             return []  # whether that is all shows next
         if is_stop_command(said):
             return self._obey(held, question, generation, said)
+        if question.rest_of is not None:
+            self._forget(question.rest_of, held.answer)
         return [*self._yield(), *self._take_event(generation, event)]
+
+    def _forget(self, begun: Question, answer: Answer) -> None:
+        """A turn that was ended too soon, and its answer: the turn that goes on with it has its words."""
+        for message in (begun.message, self.memory.find(self.memory.answer_key(answer.response_id))):
+            if message is not None and self.memory.find(message.key) is message:
+                self.memory.remove(message)
 
     def _obey(self, held: HeldAnswer, question: Question, generation: Generation, said: str) -> list[Output]:
         """The answer is over, and the turn that ended it is complete at once: its own answer is empty."""

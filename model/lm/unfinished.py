@@ -52,6 +52,8 @@ def _hesitates(words: list[str]) -> bool:
 def _counts_on(text: str, words: list[str], sounded: list[str]) -> bool:
     """Whether a number said digit by digit has only begun."""
     count = _last_digits(sounded or words)
+    if count == len(sounded):  # the words before it may have been heard earlier
+        count = max(count, _last_digits(words))
     if not count or _QUESTION.match(" ".join(words)):
         return False
     if _COUNTED.search(text.lower()):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.request import AudioChunk, Done, Event, GenerationFailed, Heard, TextDelta, Turn
+from model.request import AudioChunk, Done, Event, GenerationFailed, Heard, Request, TextDelta, Turn
 from server.backchannels import is_backchannel
 from server.events import (
     AnswerAudio,
@@ -336,3 +336,56 @@ def test_a_command_that_goes_on_is_answered() -> None:
     outputs = talk.hear_until(2.0)
     assert "ResponseStarted" not in names(outputs)
     assert isinstance(talk.says(2, TextDelta("London is in England."))[-1], AnswerText)
+
+
+def requested(talk: Talk, second: float) -> Request:
+    (start,) = [output for output in talk.hear_until(second) if isinstance(output, StartGeneration)]
+    return start.request
+
+
+def rest_requested(gap_s: float, played_ms: int) -> tuple[Talk, Request]:
+    """A spoken question whose answer has begun, speech that goes on so long after its end, and what is asked then."""
+    again = 2.0 + gap_s
+    script: list[tuple[float, TurnSignal]] = [
+        (1.0, SpeechBegan(round(0.8 * RATE))),
+        (2.1, SpeechPaused(2 * RATE)),
+        (2.3, SpeechEnded(2 * RATE, "silence")),
+        (again, SpeechBegan(round(again * RATE))),
+        (again + 0.5, SpeechPaused(round((again + 0.4) * RATE))),
+        (again + 0.9, SpeechEnded(round((again + 0.4) * RATE), "silence")),
+    ]
+    talk = Talk(script)
+    talk.says(1, done())
+    talk.session.playback(2000)
+    talk.clock.now += 10
+    talk.hear_until(2.3)
+    talk.says(2, Heard("My phone number is 555."), TextDelta("A phone number is"), AudioChunk(wave(2000), 8))
+    talk.session.playback(played_ms)
+    return talk, requested(talk, again + 0.5)
+
+
+def test_a_turn_that_was_ended_too_soon_is_answered_with_its_rest() -> None:
+    talk, request = rest_requested(1.2, 400)
+    assert request.before == "My phone number is 555."
+    assert [turn.user for turn in request.history] == ["capital of France?"]
+    outputs = talk.says(3, Heard("My phone number is 555. 1234567."))
+    assert "CancelGeneration" in names(outputs)
+    talk.hear_until(4.5)
+    assert [turn.user for turn in talk.session.memory.turns(0.0)] == ["capital of France?"]
+    talk.says(3, TextDelta("Thank you."))
+    assert [turn.user for turn in talk.session.memory.turns(0.0)][1:] == ["My phone number is 555. 1234567."]
+
+
+def test_a_cough_after_a_turn_is_not_its_rest() -> None:
+    talk, _ = rest_requested(1.2, 400)
+    talk.says(3, Heard("My phone number is 555."))
+    outputs = talk.hear_until(4.5)
+    assert resumed(outputs).turn_id == 2
+    assert [turn.user for turn in talk.session.memory.turns(0.0)][1:] == ["My phone number is 555."]
+
+
+@pytest.mark.parametrize(("gap_s", "played_ms"), [(2.5, 400), (1.2, 1500)])
+def test_what_comes_later_is_a_turn_of_its_own(gap_s: float, played_ms: int) -> None:
+    _, request = rest_requested(gap_s, played_ms)
+    assert request.before == ""
+    assert [turn.user for turn in request.history] == ["capital of France?", "My phone number is 555."]
