@@ -130,6 +130,7 @@ class Service:
             pre_roll_ms=s.pre_roll_ms,
             max_turn_ms=round(s.max_turn_s * 1000),
             threshold=s.speech_threshold,
+            foreground=s.foreground == "auto",
         )
         return SessionOptions(
             rules=rules,

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     eagerness: Literal["low", "auto", "high", "off"] = Field(
         "auto", description="also judge by the words whether a turn is over, and how soon; off: by silence alone"
     )
+    foreground: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: speech much fainter than the earlier turns is not heard; off: all speech is",
+    )
     pause_ms: int = Field(128, ge=64, le=3000, description="silence at which work on the answer begins, ms")
     min_speech_ms: int = Field(160, ge=32, le=2000, description="speech that opens a turn or interrupts, ms")
     pre_roll_ms: int = Field(320, ge=0, le=2000, description="sound kept from before speech was noticed, ms")

@@ -15,6 +15,7 @@ import numpy as np
 
 from model.eagerness import WAITS, Eagerness
 from model.voice_activity import WINDOW_SAMPLES
+from server.turn_taking.foreground import Foreground
 
 SAMPLE_RATE = 16_000
 """Of the microphone, inside the server."""
@@ -45,6 +46,8 @@ class TurnRules:
     pre_roll_ms: int = 320
     max_turn_ms: int = 120_000
     threshold: float = 0.5
+    foreground: bool = True
+    """Speech much fainter than that of the turns before is not counted."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ class Endpointer:
         self._ended: int | None = None
         """Where the last turn ended by silence."""
         self._patience = Patience()
+        self._foreground = Foreground()
 
     def configure(self, rules: TurnRules) -> None:
         """Other rules from the next window on."""
@@ -171,9 +175,15 @@ class Endpointer:
     def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
         """Probabilities of the windows that are complete now → what was noticed in them."""
         signals: list[TurnSignal] = []
-        for probability in probabilities:
+        levels = self._foreground.windows(samples, len(probabilities))
+        for probability, level in zip(probabilities, levels, strict=True):
             self._position += WINDOW_SAMPLES
-            signals += self._judge(probability)
+            voiced, speaking = probability >= self._rules.threshold, self._phase is not _Phase.QUIET
+            counted = self._foreground.counts(level, voiced, speaking) or not self._rules.foreground
+            ended = self._judge(probability if counted else 0.0)
+            if any(isinstance(signal, SpeechEnded) for signal in ended):
+                self._foreground.turn_ended()
+            signals += ended
         return signals
 
     def expect(self, probability: float | None) -> list[TurnSignal]:
@@ -184,7 +194,9 @@ class Endpointer:
         silence_ms = self._rules.end_silence_ms if probability is None else WAITS[eagerness].silence_ms(probability)
         silence_ms = min(silence_ms + self._patience.extra_ms, max(silence_ms, WAITS[eagerness].longest_ms))
         self._end_silence, self._probability = ms_to_samples(silence_ms), probability
-        return self._end_by_silence()
+        if ended := self._end_by_silence():
+            self._foreground.turn_ended()
+        return ended
 
     def flush(self) -> list[TurnSignal]:
         """End the open turn; a beginning that is still too short to be one counts here."""

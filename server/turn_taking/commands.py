@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+# "step" and "weight" are what a recogniser makes of "stop" and "wait": alone, over an answer, they mean nothing else
 _COMMANDS = re.compile(
-    r"\b(?:stop(?: it| that| talking| speaking| there)?|wait(?: up)?|no|nope|enough|quiet|silence|halt|hush|shush"
-    r"|pause|cancel|hold (?:on|it)|hang on|be (?:quiet|silent)|shut up|never ?mind|that is enough|that's enough"
+    r"\b(?:stop(?: it| that| talking| speaking| there)?|step|wait(?: up)?|weight|no|nope|enough|quiet|silence|halt|hush"
+    r"|shush|pause|cancel|hold (?:on|it)|hang on|be (?:quiet|silent)|shut up|never ?mind|that is enough|that's enough"
     r"|that will do|that'll do|one (?:moment|second|minute|sec))\b"
 )
 _POLITE = re.compile(
