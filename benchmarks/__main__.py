@@ -17,6 +17,7 @@ from benchmarks import (
     interruptions,
     latency,
     load,
+    numbers,
     page,
     published,
     sessions,
@@ -61,6 +62,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--at-once", type=_positive, default=4, help="interruptions: conversations at a time (4)")
     parser.add_argument("--sentences", type=_positive, default=200, help="turns: whole and as beginnings (200)")
+    parser.add_argument("--utterances", type=_positive, default=600, help="numbers: about so many (600)")
     _add_talk(parser)
     parser.add_argument("--visits", type=_positive, default=10, help="page: how often to open it anew (10)")
     parser.add_argument("--picture", type=Path, help="growth: file for its curves, SVG or PNG")
@@ -109,11 +111,12 @@ _BENCHMARKS: dict[str, Callable[[argparse.Namespace], Report]] = {
     "sessions": lambda a: sessions.run(a.count, _server_flags(a)),
     "growth": lambda a: growth.run(a.picture, _server_flags(a)),
     "interruptions": lambda a: interruptions.run(a.minutes, a.at_once, _server_flags(a)),
+    "numbers": lambda a: numbers.run(a.utterances),
     "talk": lambda a: talk.run(_talk_plan(a), tuple(a.flags)),
     "turns": lambda a: turns.run(a.sentences, _server_flags(a)),
     "cascade": lambda a: cascade.run(a.model, a.gguf, a.turns, tuple(a.flags)),
 }
-_APART = ("cascade", "decoder", "growth", "interruptions", "page", "talk", "turns")
+_APART = ("cascade", "decoder", "growth", "interruptions", "numbers", "page", "talk", "turns")
 """Not among `all`: `cascade` and `decoder` need more than `make bench` installs, `page` a browser; others take long."""
 
 

@@ -46,7 +46,7 @@ def onset(sound: np.ndarray) -> int:
 def words(text: str, voice: str) -> np.ndarray:
     """`text` by "hibari" or one of espeak-ng's voices."""
     spoken: np.ndarray
-    spoken, rate = _hibari(text) if voice == "hibari" else _espeak(text, voice)
+    spoken, rate = _hibari(text) if voice == "hibari" else espeak(text, voice)
     sound = soxr.resample(spoken, rate, MICROPHONE_RATE)
     loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
     return _at_speech_level(sound[loud[0] : loud[-1] + 1])
@@ -58,7 +58,8 @@ def _hibari(text: str) -> tuple[np.ndarray, int]:
     return np.asarray(Hibari(threads=1)(text, seed=0), np.float32).reshape(-1), 24_000
 
 
-def _espeak(text: str, voice: str) -> tuple[np.ndarray, int]:
+def espeak(text: str, voice: str) -> tuple[np.ndarray, int]:
+    """The text in one of espeak-ng's voices: (n,) float32 and their rate."""
     command = ["espeak-ng", "-v", voice, "--stdout", text]
     wave = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(wave[_WAVE_HEADER:], "<i2").astype(np.float32) / 32768, 22_050
