@@ -16,7 +16,8 @@ from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent
 from server.models import UnknownModel
 from server.protocols.admission import admit
-from server.protocols.connection import BadMessage, Connection, serve_connection
+from server.protocols.connection import Connection, serve_connection
+from server.protocols.messages import BadMessage
 from server.protocols.native_messages import (
     ClientMessage,
     Commit,
@@ -33,6 +34,10 @@ from server.service import Service
 SUBPROTOCOL = "omni"
 """Offered by pages that send a key as a second subprotocol: a handshake must choose one."""
 _LANGUAGES = ("en", "auto")
+_MESSAGE_BYTES = 65_536
+"""Of every message but `start`, whose history is longer, besides the typed text."""
+_BYTES_PER_CHARACTER = 12
+"""Of JSON: a character outside the first plane is two escapes of six bytes."""
 
 
 def native_router(service: Service) -> APIRouter:
@@ -70,9 +75,13 @@ class NativeConnection(Connection):
 
     async def receive_text(self, text: str) -> bool:
         """Handle one message; False when it was the last."""
-        self.check_size(len(text.encode()), self.service.settings.max_frame_bytes)
+        data = text.encode()
+        settings = self.service.settings
+        self.check_size(len(data), settings.max_frame_bytes)
         self.check_rate()
-        message = parse(text)
+        message = parse(data, settings.max_frame_bytes)
+        if not isinstance(message, Start):
+            self.check_size(len(data), _MESSAGE_BYTES + _BYTES_PER_CHARACTER * settings.max_text_characters)
         if isinstance(message, Start):
             await self._start(message)
         elif self._microphone is None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +25,8 @@ from server.memory import Memory, Message
 from server.options import SessionOptions, request_of
 from server.protocols import realtime_beta
 from server.protocols.admission import admit
-from server.protocols.connection import BadMessage, Connection, read_object, serve_connection
+from server.protocols.connection import Connection, serve_connection
+from server.protocols.messages import JSON_BYTES, BadMessage, SoundField, read_object, too_large
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
 from server.protocols.realtime_items import new_id, read_audio, read_item
 from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
@@ -37,6 +38,11 @@ _ROUNDING_MS = 50
 """Clients count what they played in pieces."""
 _FRAMES_A_MESSAGE = 4
 """A message holds sound as base64, so it may be so many times as long as a binary frame of `/ws`."""
+_APPEND = "input_audio_buffer.append"
+_HOLD_SOUND = (_APPEND, "conversation.item.create", "response.create")
+"""Only these messages may be longer than `JSON_BYTES`."""
+_EVENT_ID_CHARACTERS = 512
+"""As in the API."""
 
 
 def realtime_router(service: Service) -> APIRouter:
@@ -62,30 +68,33 @@ def _frame(event: Mapping[str, Any]) -> str:
     return json.dumps({"event_id": new_id("event"), **event}, ensure_ascii=False)
 
 
+ItemId = Annotated[str, Field(max_length=128)]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Append(_Message):
-    audio: str
 
 
 class _Update(_Message):
     session: dict[str, Any]
 
 
+class _Append(_Message):
+    audio: SoundField
+
+
 class _Create(_Message):
     item: dict[str, Any]
-    previous_item_id: str | None = None
+    previous_item_id: ItemId | None = None
 
 
 class _Named(_Message):
-    item_id: str
+    item_id: ItemId
 
 
 class _Truncate(_Named):
-    content_index: int = 0
-    audio_end_ms: int = Field(ge=0)
+    content_index: int = Field(default=0, ge=0, le=64)
+    audio_end_ms: int = Field(ge=0, le=3_600_000)
 
 
 class _Respond(_Message):
@@ -93,7 +102,7 @@ class _Respond(_Message):
 
 
 class _Cancel(_Message):
-    response_id: str | None = None
+    response_id: ItemId | None = None
 
 
 class RealtimeConnection(Connection):
@@ -115,7 +124,7 @@ class RealtimeConnection(Connection):
         self._microphone = MicrophoneDecoder(24_000)
         self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "session.update": self._update,
-            "input_audio_buffer.append": self._append,
+            _APPEND: self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
             "conversation.item.create": self._create,
@@ -179,15 +188,18 @@ class RealtimeConnection(Connection):
         """Do one event; errors name it by its id."""
         event_id: str | None = None
         try:
-            self.check_size(len(text.encode()), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
-            data = read_object(text, '{"type": "response.create"}')
-            event_id = data.get("event_id") if isinstance(data.get("event_id"), str) else None
+            encoded = text.encode()
+            self.check_size(len(encoded), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
+            data = read_object(encoded, '{"type": "response.create"}')
+            event_id = _event_id(data)
             kind = data.get("type")
             handler = self._handlers.get(kind) if isinstance(kind, str) else None
             if handler is None:
                 raise BadMessage("invalid_value", _unknown(kind, self._handlers), "type")
-            if handler != self._append:
+            if kind != _APPEND:
                 self.check_rate()
+            if kind not in _HOLD_SOUND and len(encoded) > JSON_BYTES:
+                raise too_large(len(encoded), JSON_BYTES)
             await handler(data)
         except BadMessage as bad:
             self.service.metrics.errors.labels(bad.problem.code).inc()
@@ -216,7 +228,7 @@ class RealtimeConnection(Connection):
 
     async def _append(self, data: dict[str, Any]) -> None:
         audio = parse(_Append, data, "").audio
-        await self.hear(self._microphone, read_audio(audio, "audio"))
+        await self.hear(self._microphone, await read_audio(audio, "audio"))
 
     async def _commit(self, data: dict[str, Any]) -> None:
         if (held_ms := self.conversation.session.uncommitted_ms) < SHORTEST_COMMIT_MS:
@@ -232,10 +244,13 @@ class RealtimeConnection(Connection):
 
     async def _create(self, data: dict[str, Any]) -> None:
         create = parse(_Create, data, "")
-        message = read_item(create.item, self._session.audio.input.format, self._longest_s)
+        message = await read_item(create.item, self._session.audio.input.format, self._longest_s)
         if self._memory.find(message.key):
             raise BadMessage("item_create_duplicate_item_id", f"there is an item {message.key!r} already", "item.id")
         previous = create.previous_item_id
+        if previous is not None and self._memory.full:
+            text = "the conversation is full; delete items first, or append at its end, where the oldest are forgotten"
+            raise BadMessage("invalid_value", text, "previous_item_id")
         if previous is None:
             self._memory.append(message)
         elif previous == "root":
@@ -292,7 +307,7 @@ class RealtimeConnection(Connection):
         options = answer_options(session, self.service.options())
         if parameters.conversation not in ("auto", "none", None):
             raise BadMessage("invalid_value", 'name "auto" or "none"', "response.conversation")
-        context = self._memory if parameters.input is None else self._own_context(parameters.input)
+        context = self._memory if parameters.input is None else await self._own_context(parameters.input)
         wanted = Wanted(session, parameters.metadata, aside=parameters.conversation == "none")
         if wanted.aside:
             request = self._request(parameters, context, options)
@@ -314,15 +329,15 @@ class RealtimeConnection(Connection):
         own_prompt = answer_options(self._session, self.service.options()).system_prompt
         return replace(request, text=parameters.instructions, system_prompt=own_prompt)
 
-    def _own_context(self, items: list[Any]) -> Memory:
+    async def _own_context(self, items: list[Any]) -> Memory:
         """What a response is to answer instead of the conversation: items, or references to those that are there."""
         context = Memory()
         for index, given in enumerate(items):
             where = f"response.input[{index}]"
             if isinstance(given, dict) and given.get("type") == "item_reference":
-                context.append(self._find(str(given.get("id")), "item_reference_invalid_item_id", f"{where}.id"))
+                context.append(self._find(str(given.get("id"))[:128], "item_reference_invalid_item_id", f"{where}.id"))
             else:
-                context.append(read_item(given, self._session.audio.input.format, self._longest_s, where))
+                context.append(await read_item(given, self._session.audio.input.format, self._longest_s, where))
         return context
 
     async def _cancel(self, data: dict[str, Any]) -> None:
@@ -337,6 +352,12 @@ class RealtimeConnection(Connection):
             message = "Cancellation failed: no response is in progress; there is nothing to cancel"
             raise BadMessage("response_cancel_not_active", message)
         await self.conversation.interrupt()
+
+
+def _event_id(data: Mapping[str, Any]) -> str | None:
+    """The client's name for its event, where it is one that the API allows."""
+    name = data.get("event_id")
+    return name if isinstance(name, str) and len(name) <= _EVENT_ID_CHARACTERS else None
 
 
 def _unknown(kind: object, known: Mapping[str, object]) -> str:
