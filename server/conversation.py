@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
-from structlog.typing import FilteringBoundLogger
 
 from model.request import Done, GenerationFailed, OmniError, Request, Turn
 from server.echo.canceller import EchoCanceller
@@ -29,10 +28,11 @@ from server.events import (
     StartGeneration,
 )
 from server.generator import Generator
+from server.logs import LimitedLog
 from server.memory import Message
 from server.metrics import Metrics
 from server.options import SessionOptions
-from server.outbox import Outbox
+from server.outbox import Outbox, size
 from server.session import Session
 from server.turns import SAMPLE_RATE
 from server.voices import Voices, VoiceStream
@@ -53,7 +53,7 @@ class Conversation:
         generator: Generator,
         outbox: Outbox,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: LimitedLog,
         gap_commit_s: float = 1.0,
         log_text: bool = False,
         echo_guard: bool = True,
@@ -156,8 +156,10 @@ class Conversation:
         self.session.playback(played_ms, response_id)
 
     async def tell(self, event: SessionEvent) -> None:
-        """Something that the protocol has to say, in order with the rest."""
-        await self._do([event])
+        """Something that the protocol has to say, in order with the rest. It waits for room first: replies may be
+        large, and a client that reads none of them may ask for many."""
+        await self.outbox.wait_for_room(answer=False, count=size(event))
+        self._perform([event])
 
     # endings
 
@@ -189,6 +191,7 @@ class Conversation:
             task.cancel()
         await asyncio.gather(*answers, return_exceptions=True)
         self.outbox.close()
+        self._log.close()
 
     # the work
 
