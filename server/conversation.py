@@ -90,7 +90,7 @@ class Conversation:
 
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None) -> None:
         """See `Session.configure`."""
-        self.session.configure(options, history)
+        self._perform(self.session.configure(options, history))
         self._prefill_ahead()
 
     async def receive_audio(self, samples: np.ndarray) -> None:
@@ -99,7 +99,7 @@ class Conversation:
             piece = samples[start : start + _SLICE_SAMPLES]
             piece, probabilities = await self._listen(piece)
             self._perform(self.session.receive_audio(piece, probabilities))
-            if not probabilities:  # nothing was waited for: let the others have their turn
+            if not (probabilities and self.session.options.find_turns):  # nothing was waited for: others get their turn
                 await asyncio.sleep(0)
         self._watch_gap(len(samples) / SAMPLE_RATE)
         await self.outbox.wait_for_room(answer=False)
@@ -111,8 +111,8 @@ class Conversation:
             cleaned = self._echo.clean(piece)
             piece, own = cleaned.samples, cleaned.own
         if not self.session.options.find_turns:
-            self._microphone.windows(piece)  # not judged, but counted: windows stay those of the echo's guard
-            return piece, ()
+            # not judged, but counted: windows stay those of the echo's guard, positions those of the microphone
+            return piece, [0.0] * len(self._microphone.windows(piece))
         probabilities = await self._voices.probabilities(self._microphone, piece)
         if any(own):
             probabilities = [0.0 if echo else p for echo, p in zip(own, probabilities, strict=True)]
