@@ -73,6 +73,13 @@ class Connection(ABC):
         async for samples in microphone.decode_in_slices(data):
             await self.conversation.receive_audio(samples)
 
+    async def end_stream(self, microphone: MicrophoneDecoder) -> None:
+        """Hear what the resampler still holds. Half a sample that was left over is dropped: what comes next begins
+        with a whole one."""
+        rest = microphone.restart()
+        if len(rest):
+            await self.conversation.receive_audio(rest)
+
     def check_size(self, count: int, limit: int) -> None:
         """Raises `BadMessage` for a frame of more bytes than the limit."""
         if count > limit:

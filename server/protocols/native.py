@@ -102,6 +102,8 @@ class NativeConnection(Connection):
                 raise BadMessage("invalid_message", "the text is blank; send a question", "text")
             await self.conversation.receive_text(message.text.strip())
         elif isinstance(message, Commit):
+            assert self._microphone is not None, "`start` comes first"
+            await self.end_stream(self._microphone)
             await self.conversation.commit()
         elif isinstance(message, Interrupt):
             await self.conversation.interrupt(message.played_ms)

@@ -144,7 +144,7 @@ class RealtimeConnection(Connection):
         if await self.wait_ready():
             named = self.websocket.query_params.get("model")
             self.conversation.choose_model(self.service.models.get_or_default(named))
-            self._apply(self._session)
+            await self._apply(self._session)
             await self._tell({"type": "session.created", "session": self._shown()})
             conversation = {"id": self._events.conversation_id, "object": "realtime.conversation"}
             await self._tell({"type": "conversation.created", "conversation": conversation})
@@ -206,13 +206,14 @@ class RealtimeConnection(Connection):
             await self._tell(error(bad.problem, event_id))
         return True
 
-    def _apply(self, session: RealtimeSession) -> None:
+    async def _apply(self, session: RealtimeSession) -> None:
         options = session.options(self.service.options())
         audio_format = session.audio.input.format
         if (audio_format.sample_rate, audio_format.encoding) != (
             self._microphone.sample_rate,
             self._microphone.encoding,
         ):
+            await self.end_stream(self._microphone)
             self._microphone = MicrophoneDecoder(audio_format.sample_rate, audio_format.encoding)
         self._session = self._events.session = session
         if session.model in self.service.models.names:  # any other name, as of OpenAI's models, changes nothing
@@ -221,7 +222,7 @@ class RealtimeConnection(Connection):
 
     async def _update(self, data: dict[str, Any]) -> None:
         update = parse(_Update, data, "").session
-        self._apply(self._session.merged(realtime_beta.modern(update)))
+        await self._apply(self._session.merged(realtime_beta.modern(update)))
         await self._tell({"type": "session.updated", "session": self._shown()})
 
     # the microphone
@@ -231,12 +232,14 @@ class RealtimeConnection(Connection):
         await self.hear(self._microphone, await read_audio(audio, "audio"))
 
     async def _commit(self, data: dict[str, Any]) -> None:
+        await self.end_stream(self._microphone)
         if (held_ms := self.conversation.session.uncommitted_ms) < SHORTEST_COMMIT_MS:
             message = f"{held_ms} ms of sound are not committed yet; append at least {SHORTEST_COMMIT_MS} ms first"
             raise BadMessage("input_audio_buffer_commit_empty", message)
         await self.conversation.commit()
 
     async def _clear(self, data: dict[str, Any]) -> None:
+        self._microphone.restart()
         await self.conversation.clear_audio()
         await self._tell({"type": "input_audio_buffer.cleared"})
 
@@ -287,6 +290,7 @@ class RealtimeConnection(Connection):
     async def _delete(self, data: dict[str, Any]) -> None:
         message = self._find(parse(_Named, data, "").item_id, "item_delete_invalid_item_id")
         self._memory.remove(message)
+        self._events.deleted(message)
         await self._tell({"type": "conversation.item.deleted", "item_id": message.key})
 
     def _find(self, key: str, code: str, param: str = "item_id") -> Message:
@@ -349,9 +353,18 @@ class RealtimeConnection(Connection):
             return
         turn_id = self._events.told_of(response_id)
         if turn_id is None or self.conversation.session.answered_turn not in (None, turn_id):
-            message = "Cancellation failed: no response is in progress; there is nothing to cancel"
-            raise BadMessage("response_cancel_not_active", message)
+            raise _nothing_to_cancel(response_id, self._events.told_of(None) is not None)
         await self.conversation.interrupt()
+
+
+def _nothing_to_cancel(response_id: str | None, answering: bool) -> BadMessage:
+    message = "Cancellation failed: no response is in progress; there is nothing to cancel"
+    if response_id is not None and answering:
+        message = (
+            f"Cancellation failed: no response {response_id!r} is in progress, another one is; name that one, or leave "
+            "`response_id` out to cancel it"
+        )
+    return BadMessage("response_cancel_not_active", message, "response_id" if response_id is not None else None)
 
 
 def _event_id(data: Mapping[str, Any]) -> str | None:
