@@ -93,15 +93,15 @@ class Conversation:
         self._perform(self.session.configure(options, history))
         self._prefill_ahead()
 
-    async def receive_audio(self, samples: np.ndarray) -> None:
-        """(n,) float32, 16 kHz."""
+    async def receive_audio(self, samples: np.ndarray, message_s: float | None = None) -> None:
+        """(n,) float32, 16 kHz, of a message that holds so many seconds; None: these."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
             piece, probabilities = await self._listen(piece)
             self._perform(self.session.receive_audio(piece, probabilities))
             if not (probabilities and self.session.options.find_turns):  # nothing was waited for: others get their turn
                 await asyncio.sleep(0)
-        self._watch_gap(len(samples) / SAMPLE_RATE)
+        self._watch_gap(len(samples) / SAMPLE_RATE if message_s is None else message_s)
         await self.outbox.wait_for_room(answer=False)
 
     async def _listen(self, piece: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:

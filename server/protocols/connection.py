@@ -65,13 +65,14 @@ class Connection(ABC):
 
     async def hear(self, microphone: MicrophoneDecoder, data: bytes) -> None:
         """More of the microphone, as far as it is not too far ahead of real time. Raises `BadMessage`."""
-        if not self._lead.take(microphone.seconds(data)):
+        seconds = microphone.seconds(data)
+        if not self._lead.take(seconds):
             lead = self.service.settings.max_audio_lead_s
             raise BadMessage(
                 "audio_too_fast", f"audio came more than {lead:g} s ahead of real time and was dropped; send it slower"
             )
         async for samples in microphone.decode_in_slices(data):
-            await self.conversation.receive_audio(samples)
+            await self.conversation.receive_audio(samples, seconds)
 
     async def end_stream(self, microphone: MicrophoneDecoder) -> None:
         """Hear what the resampler still holds. Half a sample that was left over is dropped: what comes next begins

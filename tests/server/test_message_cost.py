@@ -152,6 +152,32 @@ async def test_no_message_of_ws_holds_the_loop(
         assert steps.longest_s < STEP_S
 
 
+def frame(opcode: int, data: bytes, last: bool = True) -> bytes:
+    """A masked frame (RFC 6455, section 5.2), its mask of zeros."""
+    return bytes([last << 7 | opcode, 0x80 | len(data)]) + bytes(4) + data
+
+
+FRAMES = {
+    "sound": frame(2, b"\0") * 80_000,
+    "messages": frame(1, b"{}") * 80_000,
+    "fragments": frame(1, b"{", last=False) + frame(0, b" ", last=False) * 80_000,
+    "pings": frame(9, b"") * 80_000,
+}
+
+
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+async def test_the_shortest_frames_do_not_hold_the_loop(frames: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(ScriptedGenerator()) as server, client(server.url) as c:
+        await c.start()
+        c.socket.transport.pause_reading()
+        with measured(monkeypatch) as steps:
+            c.socket.transport.write(frames)
+            await asyncio.sleep(1)
+        c.socket.transport.abort()
+        print(f"the longest step took {steps.longest_s * 1000:.1f} ms")
+        assert steps.longest_s < STEP_S
+
+
 HTTP: dict[str, tuple[str, Callable[[], str]]] = {
     "chat": ("/chat", lambda: json.dumps({"audio": sound(25 * MIB - 1024)})),
     "chat of zeros": ("/chat", lambda: '{"audio":[' + "0," * (12 * MIB) + "0]}"),
