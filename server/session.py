@@ -443,9 +443,10 @@ class Session:
                 *self._drop_turn(),
                 Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id),
             ]
-        if not self.options.answer_turns:
+        if not self.options.answer_turns:  # an answer may have been begun before that was chosen
+            given_up = [*self._yield(), *self._cancel()]
             self._listen()
-            return [stopped, *self._take(question)]
+            return [stopped, *given_up, *self._take(question)]
         if self._held is not None and self._held.nothing_said is not None:
             return [stopped, *self._resume(self._held, question)]
         if question.pieces.pending:  # the last of them begins the answer

@@ -67,6 +67,7 @@ class Connection(ABC):
         """More of the microphone, as far as it is not too far ahead of real time. Raises `BadMessage`."""
         seconds = microphone.seconds(data)
         if not self._lead.take(seconds):
+            microphone.skip(data)
             lead = self.service.settings.max_audio_lead_s
             raise BadMessage(
                 "audio_too_fast", f"audio came more than {lead:g} s ahead of real time and was dropped; send it slower"

@@ -68,9 +68,13 @@ class NativeConnection(Connection):
 
     async def receive_bytes(self, data: bytes) -> None:
         """More of the microphone."""
-        self.check_size(len(data), self.service.settings.max_frame_bytes)
+        limit = self.service.settings.max_frame_bytes
         if self._microphone is None:
+            self.check_size(len(data), limit)
             raise BadMessage("not_started", 'audio came before {"type": "start"}; send that first')
+        if len(data) > limit:
+            self._microphone.skip(data)
+        self.check_size(len(data), limit)
         await self.hear(self._microphone, data)
 
     async def receive_text(self, text: str) -> bool:

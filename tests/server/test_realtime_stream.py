@@ -123,6 +123,24 @@ async def test_half_a_sample_does_not_outlive_a_commit_of_ws(question: np.ndarra
             assert likeness(heard(generator), question) > 0.75  # what came before is heard as well
 
 
+@pytest.mark.parametrize("dropped", [32_000 * 5, 32_000 * 5 + 1, (1 << 20) + 1, (1 << 20) + 2])
+@pytest.mark.parametrize("before", [0, 1])
+async def test_sound_that_is_dropped_does_not_shift_what_follows(
+    question: np.ndarray, dropped: int, before: int
+) -> None:
+    generator = ScriptedGenerator()
+    data = pcm(np.concatenate([np.zeros(1600, np.float32), question]))
+    async with running(generator, max_audio_lead_s=4.0) as server, client(server.url) as c:
+        await c.start()
+        await c.socket.send(bytes(before))
+        await c.socket.send(bytes(dropped))
+        assert (await c.next("error"))["code"] in ("audio_too_fast", "frame_too_large")
+        await c.socket.send(data[(before + dropped) % 2 :])
+        await c.send("commit")
+        await c.until("response_done")
+    assert likeness(heard(generator), question) > 0.9
+
+
 # a turn that the client takes over
 
 
