@@ -150,7 +150,10 @@ class NativeConnection(Connection):
         history = None if start.history is None else tuple(Turn(i.user, i.assistant) for i in start.history)
         self.conversation.choose_model(model)
         self.conversation.configure(options, history)
-        if self._microphone is None or self._microphone.sample_rate != start.sample_rate:
+        if self._microphone is not None and self._microphone.sample_rate != start.sample_rate:
+            await self.end_stream(self._microphone)
+            self._microphone = None
+        if self._microphone is None:
             self._microphone = MicrophoneDecoder(start.sample_rate)
         ready = Ready(
             self.session_id,
