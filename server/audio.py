@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import numpy as np
@@ -24,10 +26,13 @@ class MicrophoneDecoder:
 
     def __init__(self, sample_rate: int, encoding: Encoding = "pcm16") -> None:
         self.sample_rate, self.encoding = sample_rate, encoding
+        self._begin()
+
+    def _begin(self) -> None:
         self._half = b""
         self._resampler: soxr.ResampleStream | None = None
-        if sample_rate != SAMPLE_RATE:
-            self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", quality="HQ")
+        if self.sample_rate != SAMPLE_RATE:
+            self._resampler = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, "float32", quality="HQ")
 
     def decode(self, data: bytes, last: bool = False) -> np.ndarray:
         """Bytes → (n,) float32 within [-1, 1]; `last` gives what the resampler still holds."""
@@ -37,9 +42,36 @@ class MicrophoneDecoder:
         resampled: np.ndarray = self._resampler.resample_chunk(samples, last)
         return resampled.clip(-1, 1)
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return 2 if self.encoding == "pcm16" else 1
+
+    async def decode_in_slices(self, data: bytes, last: bool = False) -> AsyncIterator[np.ndarray]:
+        """The same, a second at a time: others get their turn while much is decoded."""
+        step = self.sample_rate * self.sample_bytes
+        for start in range(0, len(data), step):
+            yield self.decode(data[start : start + step])
+            await asyncio.sleep(0)
+        if last:
+            yield self.decode(b"", last=True)
+
+    def restart(self) -> np.ndarray:
+        """End the stream → (n,) float32, what the resampler still held. What comes next begins with a whole sample."""
+        rest = self.decode(b"", last=True)
+        self._begin()
+        return rest
+
+    def skip(self, data: bytes) -> None:
+        """A piece that is not decoded: what comes next still begins in the same place of a sample."""
+        if (len(self._half) + len(data)) % self.sample_bytes:
+            self._half = data[-1:] or self._half
+        else:
+            self._half = b""
+
     def seconds(self, data: bytes) -> float:
         """How much sound these bytes are."""
-        return len(data) / (2 if self.encoding == "pcm16" else 1) / self.sample_rate
+        return len(data) / self.sample_bytes / self.sample_rate
 
     def _samples(self, data: bytes) -> np.ndarray:
         if self.encoding != "pcm16":

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
-from structlog.typing import FilteringBoundLogger
 
 from model.request import Done, GenerationFailed, OmniError, Request, Turn
 from server.echo.canceller import EchoCanceller
@@ -29,10 +28,11 @@ from server.events import (
     StartGeneration,
 )
 from server.generator import Generator
+from server.logs import LimitedLog
 from server.memory import Message
 from server.metrics import Metrics
 from server.options import SessionOptions
-from server.outbox import Outbox
+from server.outbox import Outbox, size
 from server.session import Session
 from server.turns import SAMPLE_RATE
 from server.voices import Voices, VoiceStream
@@ -53,7 +53,7 @@ class Conversation:
         generator: Generator,
         outbox: Outbox,
         metrics: Metrics,
-        log: FilteringBoundLogger,
+        log: LimitedLog,
         gap_commit_s: float = 1.0,
         log_text: bool = False,
         echo_guard: bool = True,
@@ -90,18 +90,18 @@ class Conversation:
 
     def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None) -> None:
         """See `Session.configure`."""
-        self.session.configure(options, history)
+        self._perform(self.session.configure(options, history))
         self._prefill_ahead()
 
-    async def receive_audio(self, samples: np.ndarray) -> None:
-        """(n,) float32, 16 kHz."""
+    async def receive_audio(self, samples: np.ndarray, message_s: float | None = None) -> None:
+        """(n,) float32, 16 kHz, of a message that holds so many seconds; None: these."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
             piece, probabilities = await self._listen(piece)
             self._perform(self.session.receive_audio(piece, probabilities))
-            if not probabilities:  # nothing was waited for: let the others have their turn
+            if not (probabilities and self.session.options.find_turns):  # nothing was waited for: others get their turn
                 await asyncio.sleep(0)
-        self._watch_gap(len(samples) / SAMPLE_RATE)
+        self._watch_gap(len(samples) / SAMPLE_RATE if message_s is None else message_s)
         await self.outbox.wait_for_room(answer=False)
 
     async def _listen(self, piece: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:
@@ -111,8 +111,8 @@ class Conversation:
             cleaned = self._echo.clean(piece)
             piece, own = cleaned.samples, cleaned.own
         if not self.session.options.find_turns:
-            self._microphone.windows(piece)  # not judged, but counted: windows stay those of the echo's guard
-            return piece, ()
+            # not judged, but counted: windows stay those of the echo's guard, positions those of the microphone
+            return piece, [0.0] * len(self._microphone.windows(piece))
         probabilities = await self._voices.probabilities(self._microphone, piece)
         if any(own):
             probabilities = [0.0 if echo else p for echo, p in zip(own, probabilities, strict=True)]
@@ -156,8 +156,10 @@ class Conversation:
         self.session.playback(played_ms, response_id)
 
     async def tell(self, event: SessionEvent) -> None:
-        """Something that the protocol has to say, in order with the rest."""
-        await self._do([event])
+        """Something that the protocol has to say, in order with the rest. It waits for room first: replies may be
+        large, and a client that reads none of them may ask for many."""
+        await self.outbox.wait_for_room(answer=False, count=size(event))
+        self._perform([event])
 
     # endings
 
@@ -189,6 +191,7 @@ class Conversation:
             task.cancel()
         await asyncio.gather(*answers, return_exceptions=True)
         self.outbox.close()
+        self._log.close()
 
     # the work
 

@@ -72,6 +72,8 @@ class TurnTaken:
 
     turn_id: int
     audio_ms: int
+    committed: bool = False
+    """By the client, which found its end: all of it is `audio_ms`."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import structlog
+from structlog.typing import FilteringBoundLogger
+
+from server.limits import TokenBucket
+
+_LINES_AT_ONCE = 20
+_LINES_PER_S = 1.0
 
 
 def configure_logging(level: str, style: Literal["auto", "json", "console"]) -> None:
@@ -40,3 +49,56 @@ def configure_logging(level: str, style: Literal["auto", "json", "console"]) -> 
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+
+
+@dataclass
+class _Kind:
+    """Lines of one event."""
+
+    bucket: TokenBucket
+    left_out: int = 0
+
+
+class LimitedLog:
+    """One connection's log. Of each event it writes 20 lines at once and one a second after that; how many were left
+    out is said by a line `log_lines_left_out` as soon as there is room for another, and by `close`.
+    """
+
+    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._clock = log, clock
+        self._kinds: dict[str, _Kind] = {}
+
+    def info(self, event: str, **fields: Any) -> None:
+        """A line about what happened."""
+        if self._may_write(event):
+            self._log.info(event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """A line about what a client did wrong."""
+        if self._may_write(event):
+            self._log.warning(event, **fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """A line about a fault of the server, with the trace of the exception at hand."""
+        if self._may_write(event):
+            self._log.exception(event, **fields)
+
+    def close(self) -> None:
+        """Say what was left out and not said yet."""
+        for event, kind in self._kinds.items():
+            self._tell(event, kind)
+
+    def _may_write(self, event: str) -> bool:
+        kind = self._kinds.get(event)
+        if kind is None:
+            kind = self._kinds[event] = _Kind(TokenBucket(_LINES_PER_S, _LINES_AT_ONCE, self._clock))
+        if not kind.bucket.take(1):
+            kind.left_out += 1
+            return False
+        self._tell(event, kind)
+        return True
+
+    def _tell(self, event: str, kind: _Kind) -> None:
+        if kind.left_out:
+            self._log.warning("log_lines_left_out", of=event, lines=kind.left_out)
+            kind.left_out = 0

@@ -15,6 +15,8 @@ from server.events import ANSWER_SAMPLE_RATE
 
 _CHARACTERS_PER_MS = 0.015
 """English speech, where the model does not say how far a chunk takes the text."""
+MAX_CHARACTERS = 1 << 16
+"""Of a conversation's text: several times what the models' windows hold (2048 tokens, about 10,000 characters)."""
 
 
 def utc_now() -> datetime:
@@ -201,6 +203,18 @@ class Memory:
         self._messages.append(message)
         if len(self._messages) > 2 * self._max_turns:
             del self._messages[: 2 * self._block]
+        while len(self._messages) > 1 and self.characters > MAX_CHARACTERS:
+            del self._messages[: min(2 * self._block, len(self._messages) - 1)]
+
+    @property
+    def characters(self) -> int:
+        """Of all texts that clients gave; answers are bounded by their tokens."""
+        return sum(len(message.text) for message in self._messages if message.text)
+
+    @property
+    def full(self) -> bool:
+        """One message more, and older ones would be forgotten."""
+        return len(self._messages) >= 2 * self._max_turns or self.characters >= MAX_CHARACTERS
 
     def insert(self, message: Message, after: Message | None) -> None:
         """Behind another; None: at the beginning. Raises `ValueError` when the other is not here."""

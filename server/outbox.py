@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 
-from server.events import AnswerAudio, SessionEvent
+from server.events import AnswerAudio, Reply, SessionEvent
 
-_EVENT_BYTES = 512
-"""What an event without sound is counted as, besides its text."""
+_ENVELOPE_BYTES = 512
+"""Of an event besides its fields: what protocols write around them, and the Python objects."""
 
 
-def _size(event: SessionEvent) -> int:
+def size(event: SessionEvent) -> int:
+    """Bytes that an event takes while it waits: of sound its samples, which are more than is sent of them; else its
+    fields as JSON."""
     if isinstance(event, AnswerAudio):
-        return event.samples.nbytes
-    return _EVENT_BYTES + 4 * len(getattr(event, "text", ""))
+        return _ENVELOPE_BYTES + event.samples.nbytes
+    fields = event.message if isinstance(event, Reply) else vars(event)
+    return _ENVELOPE_BYTES + len(json.dumps(fields, ensure_ascii=False, default=asdict).encode())
 
 
 class Outbox:
-    """A queue counted in bytes. Answers wait for room under `limit_bytes`; everything else under twice that, so an
+    """A queue counted in bytes, at most `limit_bytes`. Answers wait for room under half of that, so that an
     interruption gets through while an answer is stuck. Belongs to one event loop.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._events: deque[SessionEvent] = deque()
+        self._events: deque[tuple[SessionEvent, int]] = deque()
         self._bytes = 0
         self._closed = False
         self._waiters: list[asyncio.Future[None]] = []
@@ -38,27 +43,29 @@ class Outbox:
     def put(self, event: SessionEvent) -> None:
         """Append at once, unless closed; `wait_for_room` afterwards."""
         if not self._closed:
-            self._events.append(event)
-            self._bytes += _size(event)
+            count = size(event)
+            self._events.append((event, count))
+            self._bytes += count
             self._wake()
 
-    async def wait_for_room(self, answer: bool) -> None:
-        """Until less waits than the limit (an answer's) or twice the limit (anything else's), or it is closed."""
-        limit = self._limit_bytes if answer else 2 * self._limit_bytes
-        await self._wait_until(lambda: self._closed or self._bytes < limit)
+    async def wait_for_room(self, answer: bool, count: int = 0) -> None:
+        """Until `count` bytes more are within the limit (of an answer: half the limit), nothing waits, or it is
+        closed."""
+        limit = self._limit_bytes // 2 if answer else self._limit_bytes
+        await self._wait_until(lambda: self._closed or not self._events or self._bytes + count < limit)
 
     def drop_audio(self, response_id: int) -> float:
         """Throw away the sound of an answer that nobody wants to hear any more → milliseconds that were dropped."""
         unwanted: list[AnswerAudio] = []
-        wanted: deque[SessionEvent] = deque()
-        for event in self._events:
+        wanted: deque[tuple[SessionEvent, int]] = deque()
+        for event, count in self._events:
             if isinstance(event, AnswerAudio) and event.response_id == response_id:
                 unwanted.append(event)
+                self._bytes -= count
             else:
-                wanted.append(event)
+                wanted.append((event, count))
         if unwanted:
             self._events = wanted
-            self._bytes -= sum(_size(event) for event in unwanted)
             self._wake()
         return sum(event.duration_ms for event in unwanted)
 
@@ -67,8 +74,8 @@ class Outbox:
         await self._wait_until(lambda: self._closed or bool(self._events))
         if not self._events:
             return None
-        event = self._events.popleft()
-        self._bytes -= _size(event)
+        event, count = self._events.popleft()
+        self._bytes -= count
         self._wake()
         return event
 

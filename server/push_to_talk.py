@@ -18,6 +18,8 @@ class Uncommitted:
         self._audio = audio
         self._begin = 0
         self._told = False
+        self.turn_id: int | None = None
+        """Of a turn that began before the client took over finding turns: this sound is the rest of it."""
 
     @property
     def ms(self) -> int:
@@ -26,7 +28,17 @@ class Uncommitted:
 
     def clear(self) -> None:
         """What was sent so far is not wanted."""
-        self._begin, self._told = self._audio.end, False
+        self._begin, self._told, self.turn_id = self._audio.end, False, None
+
+    @property
+    def begin(self) -> int:
+        """Position of its first sample."""
+        return self._begin
+
+    def adopt(self, turn_id: int | None, begin: int) -> None:
+        """Speech that was found and is not over is its beginning, as far back as it is kept."""
+        self._begin = max(begin, self._audio.end - len(self._audio))
+        self._told, self.turn_id = False, turn_id
 
     def keep(self, longest_ms: int) -> Problem | None:
         """Hold no more than so much; told once that the oldest is lost."""
@@ -34,7 +46,6 @@ class Uncommitted:
         lost = self._audio.end - self._begin > longest
         if lost:
             self._begin = self._audio.end - longest
-        self._audio.drop_before(self._begin)
         if not lost or self._told:
             return None
         self._told = True

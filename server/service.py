@@ -20,6 +20,7 @@ from server.auth import Keys
 from server.conversation import Conversation
 from server.events import Problem
 from server.generator import Generator
+from server.logs import LimitedLog
 from server.metrics import Metrics
 from server.models import Models
 from server.options import SessionOptions, make_request
@@ -159,7 +160,7 @@ class Service:
             self.models.default,
             Outbox(self.settings.outgoing_bytes),
             self.metrics,
-            self.log.bind(session_id=session_id),
+            LimitedLog(self.log.bind(session_id=session_id)),
             gap_commit_s=self.settings.gap_commit_ms / 1000,
             log_text=self.settings.log_text,
             echo_guard=self.settings.echo_guard,

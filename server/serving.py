@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from server.app import create_app
 from server.generator import Generator
@@ -18,6 +19,18 @@ from server.settings import Settings
 
 _TRANSPORT_FRAME_LIMITS = 4
 """Frames up to so many times the limit are read and answered by a typed error; larger ones close with 1009."""
+_READ_BYTES = 1 << 14
+
+
+class SmallReads(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which reads 16 KiB at once instead of 256: all frames of a read are parsed in one step of
+    the event loop, and 37,000 of the shortest in a read of 256 KiB take 150 ms."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A connection was made, or has become a WebSocket."""
+        if hasattr(transport, "max_size"):  # of asyncio's own transports
+            transport.max_size = _READ_BYTES
+        super().connection_made(transport)
 
 
 class DrainingServer(uvicorn.Server):
@@ -60,6 +73,7 @@ def serve(settings: Settings, generators: Sequence[Generator]) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws=SmallReads,
         ws_max_size=_TRANSPORT_FRAME_LIMITS * settings.max_frame_bytes,
         ws_max_queue=8,
         ws_per_message_deflate=False,

@@ -167,14 +167,36 @@ class Session:
 
     # inputs from the client
 
-    def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None = None) -> None:
+    def configure(self, options: SessionOptions, history: tuple[Turn, ...] | None = None) -> list[Output]:
         """Other options from now on; `history` replaces the memory."""
-        if self.options.find_turns and not options.find_turns:
-            self._uncommitted.clear()
+        self._settle()
+        outputs = self._hand_over() if self.options.find_turns and not options.find_turns else []
         self.options = options
         self._detector.configure(self._rules())
         if history is not None:
             self.memory.replace(history)
+        return outputs
+
+    def _hand_over(self) -> list[Output]:
+        """From now on the client says where turns end. One that is open is the beginning of what is not committed; of
+        one that is so long that its beginning has been transcribed already, what was said so far is a turn."""
+        open_ = self._question if self._state is State.HEARING else self._overheard
+        if open_ is not None and open_.pieces.texts:
+            outputs = self.commit()
+            self._uncommitted.clear()
+            return outputs
+        begun = next((signal for signal in self._detector.flush() if isinstance(signal, SpeechBegan)), None)
+        self._detector.reset()
+        self._uncommitted.clear()
+        self._overheard = None
+        if open_ is None:
+            if begun is not None:  # too short to be a turn yet
+                self._uncommitted.adopt(None, self._heard_from(begun.at_sample))
+            return []
+        stopped = SpeechStopped(open_.turn_id, samples_to_ms(self._audio.end), "commit")
+        dropped = self._drop_turn() if self._state is State.HEARING else []
+        self._uncommitted.adopt(open_.turn_id, open_.pieces.unheard_from)
+        return [*dropped, stopped]
 
     def receive_audio(self, samples: np.ndarray, probabilities: Sequence[float] = ()) -> list[Output]:
         """(n,) float32 of the microphone, 16 kHz, any n, and how likely each window of 512 that they complete holds a
@@ -182,7 +204,9 @@ class Session:
         self._settle()
         self._audio.append(samples)
         if not self.options.find_turns:
+            self._detector.push(samples, [0.0] * len(probabilities))  # its positions go on, it finds nothing
             problem = self._uncommitted.keep(self.options.rules.max_turn_ms)
+            self._trim()
             return [problem] if problem else []
         signals = self._detector.push(samples, probabilities)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
@@ -204,8 +228,11 @@ class Session:
         """End the turn now."""
         self._settle()
         if not self.options.find_turns:
+            turn_id = self._uncommitted.turn_id
             sound = self._uncommitted.take()
-            return [sound] if isinstance(sound, Problem) else self._take_sound(self.next_turn(), sound)
+            if isinstance(sound, Problem):
+                return [sound]
+            return self._take_sound(self.next_turn() if turn_id is None else turn_id, sound, committed=True)
         signals = self._detector.flush()
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         if not signals and self._state is State.LISTENING:
@@ -412,8 +439,11 @@ class Session:
         return question if spoken and soon and answer.played_ms(self._clock()) <= _BARELY_HEARD_MS else None
 
     def _new_turn(self, at_sample: int) -> Question:
-        heard_from = max(0, at_sample - ms_to_samples(self.options.rules.pre_roll_ms))
-        return Question(self.next_turn(), begin=at_sample, pieces=Pieces(heard_from))
+        return Question(self.next_turn(), begin=at_sample, pieces=Pieces(self._heard_from(at_sample)))
+
+    def _heard_from(self, at_sample: int) -> int:
+        """Where what is heard of a turn begins: before its speech was noticed."""
+        return max(0, at_sample - ms_to_samples(self.options.rules.pre_roll_ms))
 
     def _on_pause(self, question: Question, at_sample: int) -> list[Output]:
         question.pieces.pause(at_sample)
@@ -436,9 +466,10 @@ class Session:
                 *self._drop_turn(),
                 Problem("shutting_down", _SHUTTING_DOWN, turn_id=question.turn_id),
             ]
-        if not self.options.answer_turns:
+        if not self.options.answer_turns:  # an answer may have been begun before that was chosen
+            given_up = [*self._yield(), *self._cancel()]
             self._listen()
-            return [stopped, *self._take(question)]
+            return [stopped, *given_up, *self._take(question)]
         if self._held is not None and self._held.nothing_said is not None:
             return [stopped, *self._resume(self._held, question)]
         if question.pieces.pending:  # the last of them begins the answer
@@ -465,10 +496,10 @@ class Session:
         end = question.end + ms_to_samples(self.options.rules.pause_ms)
         return self._take_sound(question.turn_id, self._audio.slice(question.pieces.unheard_from, end))
 
-    def _take_sound(self, turn_id: int, sound: np.ndarray) -> list[Output]:
+    def _take_sound(self, turn_id: int, sound: np.ndarray, committed: bool = False) -> list[Output]:
         message = Message(self.memory.turn_key(turn_id), "user", audio=sound, turn_id=turn_id)
         self.memory.append(message)
-        return [TurnTaken(turn_id, samples_to_ms(len(sound))), *self._hearings.hear(message)]
+        return [TurnTaken(turn_id, samples_to_ms(len(sound)), committed), *self._hearings.hear(message)]
 
     def _judge(self, generation: Generation, event: Event | None) -> list[Output]:
         """What a guess tells of the turn, by an event or by going on without it, decides how long this pause may be."""
@@ -529,13 +560,15 @@ class Session:
         return replace(request, before=question.pieces.text)
 
     def _trim(self) -> None:
-        """Keep what is unheard of the open turn, else a second and the pre-roll: what a turn that is just beginning may
-        need."""
+        """Keep what is not committed or unheard of the open turn, else a second and the pre-roll: what a turn that is
+        just beginning may need."""
         rules = self.options.rules
         keep_from = self._audio.end - ms_to_samples(1000 + rules.min_speech_ms + rules.pre_roll_ms)
         open_ = self._question if self._state in (State.HEARING, State.THINKING) else None
         if open_ is not None and open_.may_go_on:
             keep_from = min(keep_from, open_.pieces.unheard_from)
+        if not self.options.find_turns:
+            keep_from = min(keep_from, self._uncommitted.begin)
         if self._overheard is not None:
             keep_from = min(keep_from, self._overheard.pieces.unheard_from)
         self._audio.drop_before(keep_from)

@@ -143,7 +143,10 @@ class Settings(BaseSettings):
     max_audio_lead_s: float = Field(30.0, gt=0, le=600, description="audio accepted ahead of real time, seconds")
     max_messages_per_s: float = Field(50.0, gt=0, description="control messages of one client, per second")
     outgoing_bytes: int = Field(
-        1 << 19, ge=1 << 14, le=1 << 26, description="answer kept for a client that reads slowly, bytes"
+        1 << 19,
+        ge=1 << 14,
+        le=1 << 26,
+        description="what may wait for a client that reads slowly, bytes; of answers half of it",
     )
     send_timeout_s: float = Field(20.0, gt=0, description="a client that takes nothing for so long is dropped, seconds")
     ready_timeout_s: float = Field(60.0, gt=0, description="a client waits so long for the model to load, seconds")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,6 +19,7 @@ from server.events import ANSWER_SAMPLE_RATE
 from server.options import make_request
 from server.protocols.http_answers import AnswerResponse, Begun, begin
 from server.protocols.http_requests import json_body, json_documentation, loaded_model, need_key, need_model
+from server.protocols.messages import JSON_BYTES, Base64, SoundField, base64_pieces
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
 from server.service import Service
 from server.sound_files import read_sound
@@ -32,7 +31,7 @@ MEDIA_TYPE = f"audio/pcm;rate={ANSWER_SAMPLE_RATE};channels=1"
 class ChatRequest(BaseModel):
     """A spoken question."""
 
-    audio: str = Field(description="a sound file in base64: WAV of any rate, also FLAC, MP3, Ogg; at most 30 s")
+    audio: SoundField = Field(description="a sound file in base64: WAV of any rate, also FLAC, MP3, Ogg; at most 30 s")
     model: str | None = Field(
         default=None, max_length=256, description="one of `/v1/models`; left out: the server's first"
     )
@@ -75,7 +74,7 @@ def chat_router(service: Service) -> APIRouter:
     async def chat(request: Request) -> Response:
         """A question and its answer, without memory: each request stands alone."""
         began = asyncio.get_running_loop().time()
-        asked = await json_body(request, ChatRequest, service.settings.max_upload_bytes)
+        asked = await json_body(request, ChatRequest, service.settings.max_upload_bytes, JSON_BYTES)
         model = loaded_model(service, asked.model)
         samples = await asyncio.to_thread(_decoded, asked.audio)
         options = service.options()
@@ -96,10 +95,10 @@ def chat_router(service: Service) -> APIRouter:
     return router
 
 
-def _decoded(audio: str) -> np.ndarray:
+def _decoded(audio: Base64) -> np.ndarray:
     try:
-        data = base64.b64decode(audio, validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = b"".join(base64_pieces(audio))
+    except ValueError as error:
         message = f"audio is no base64 ({error}); send a WAV file in base64"
         raise ApiError(400, "invalid_base64", message, "audio") from error
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from server.protocols.connection import BadMessage
-from server.protocols.http_requests import need_key
-from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
+from server.protocols.http_requests import json_body, json_documentation, need_key
+from server.protocols.messages import JSON_BYTES, BadMessage
+from server.protocols.openai_errors import ApiRoute, error_responses, of_message
 from server.protocols.realtime_session import RealtimeSession
 from server.service import Service
 
@@ -43,17 +43,20 @@ def client_secrets_router(service: Service) -> APIRouter:
     @router.post(
         "/v1/realtime/client_secrets",
         response_model=Issued,
-        responses=error_responses(e400="the session is none", e401="no good key was sent"),
+        responses=error_responses(
+            e400="the session is none", e401="no good key was sent", e413="the body is too large"
+        ),
+        openapi_extra=json_documentation(Wanted),
         dependencies=[Depends(need_key)],
     )
-    async def issue(wanted: Wanted) -> Issued:
+    async def issue(request: Request) -> Issued:
         """A key for a while. Send an API key as `Authorization: Bearer KEY` where the server wants one; a client secret
         cannot make another. The key signs the session, it is stored nowhere: it ends by itself."""
+        wanted = await json_body(request, Wanted, JSON_BYTES)
         try:
             session = RealtimeSession().merged(wanted.session)
         except BadMessage as bad:
-            problem = bad.problem
-            raise ApiError(400, problem.code, problem.message, problem.field) from bad
+            raise of_message(bad) from bad
         secret = service.keys.issue(wanted.session, wanted.expires_after.seconds)
         model = service.models.get_or_default(session.model)
         shown = session.render("", model.name, service.options().system_prompt)

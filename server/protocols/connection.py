@@ -6,28 +6,19 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
-from pydantic_core import from_json
 
 from server.audio import MicrophoneDecoder
 from server.conversation import Conversation
 from server.events import Problem, SessionEvent
 from server.limits import TokenBucket
+from server.protocols.messages import BadMessage, too_large
 from server.service import Refused, Service
 
 CLOSE_CODES = {"busy": 1013, "not_ready": 1013, "shutting_down": 1012, "internal_error": 1011}
 """Of problems that end a connection (RFC 6455, section 7.4, and its registry)."""
 _SLOW_READER = 1008
-
-
-class BadMessage(Exception):
-    """A client's message that cannot be done; `problem` is what to tell it."""
-
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.problem = Problem(code, message, field=field)
 
 
 class _SlowReader(Exception):
@@ -74,17 +65,27 @@ class Connection(ABC):
 
     async def hear(self, microphone: MicrophoneDecoder, data: bytes) -> None:
         """More of the microphone, as far as it is not too far ahead of real time. Raises `BadMessage`."""
-        if not self._lead.take(microphone.seconds(data)):
+        seconds = microphone.seconds(data)
+        if not self._lead.take(seconds):
+            microphone.skip(data)
             lead = self.service.settings.max_audio_lead_s
             raise BadMessage(
                 "audio_too_fast", f"audio came more than {lead:g} s ahead of real time and was dropped; send it slower"
             )
-        await self.conversation.receive_audio(microphone.decode(data))
+        async for samples in microphone.decode_in_slices(data):
+            await self.conversation.receive_audio(samples, seconds)
+
+    async def end_stream(self, microphone: MicrophoneDecoder) -> None:
+        """Hear what the resampler still holds. Half a sample that was left over is dropped: what comes next begins
+        with a whole one."""
+        rest = microphone.restart()
+        if len(rest):
+            await self.conversation.receive_audio(rest)
 
     def check_size(self, count: int, limit: int) -> None:
         """Raises `BadMessage` for a frame of more bytes than the limit."""
         if count > limit:
-            raise BadMessage("frame_too_large", f"a frame of {count} bytes; send at most {limit} bytes in one")
+            raise too_large(count, limit)
 
     def check_rate(self) -> None:
         """Raises `BadMessage` when control messages come too fast."""
@@ -148,6 +149,7 @@ class Connection(ABC):
                     return
             except BadMessage as bad:
                 await self.conversation.tell(bad.problem)
+            await asyncio.sleep(0)  # messages that wait already must not keep the loop from others
 
 
 async def serve_connection(
@@ -168,14 +170,3 @@ async def serve_connection(
             await make(session_id, conversation).run()
         finally:
             await service.leave(session_id, conversation)
-
-
-def read_object(text: str, example: str) -> dict[str, Any]:
-    """A text frame → its JSON object. Raises `BadMessage`."""
-    try:
-        data = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise BadMessage("invalid_json", f"this is not JSON ({error}); send one JSON object per text frame") from None
-    if not isinstance(data, dict):
-        raise BadMessage("invalid_json", f"send one JSON object per text frame, such as {example}")
-    return data

@@ -16,7 +16,8 @@ from server.conversation import Conversation
 from server.events import ANSWER_SAMPLE_RATE, AnswerAudio, Limits, Ready, SessionEvent
 from server.models import UnknownModel
 from server.protocols.admission import admit
-from server.protocols.connection import BadMessage, Connection, serve_connection
+from server.protocols.connection import Connection, serve_connection
+from server.protocols.messages import BadMessage
 from server.protocols.native_messages import (
     ClientMessage,
     Commit,
@@ -33,6 +34,10 @@ from server.service import Service
 SUBPROTOCOL = "omni"
 """Offered by pages that send a key as a second subprotocol: a handshake must choose one."""
 _LANGUAGES = ("en", "auto")
+_MESSAGE_BYTES = 65_536
+"""Of every message but `start`, whose history is longer, besides the typed text."""
+_BYTES_PER_CHARACTER = 12
+"""Of JSON: a character outside the first plane is two escapes of six bytes."""
 
 
 def native_router(service: Service) -> APIRouter:
@@ -63,16 +68,24 @@ class NativeConnection(Connection):
 
     async def receive_bytes(self, data: bytes) -> None:
         """More of the microphone."""
-        self.check_size(len(data), self.service.settings.max_frame_bytes)
+        limit = self.service.settings.max_frame_bytes
         if self._microphone is None:
+            self.check_size(len(data), limit)
             raise BadMessage("not_started", 'audio came before {"type": "start"}; send that first')
+        if len(data) > limit:
+            self._microphone.skip(data)
+        self.check_size(len(data), limit)
         await self.hear(self._microphone, data)
 
     async def receive_text(self, text: str) -> bool:
         """Handle one message; False when it was the last."""
-        self.check_size(len(text.encode()), self.service.settings.max_frame_bytes)
+        data = text.encode()
+        settings = self.service.settings
+        self.check_size(len(data), settings.max_frame_bytes)
         self.check_rate()
-        message = parse(text)
+        message = parse(data, settings.max_frame_bytes)
+        if not isinstance(message, Start):
+            self.check_size(len(data), _MESSAGE_BYTES + _BYTES_PER_CHARACTER * settings.max_text_characters)
         if isinstance(message, Start):
             await self._start(message)
         elif self._microphone is None:
@@ -93,6 +106,8 @@ class NativeConnection(Connection):
                 raise BadMessage("invalid_message", "the text is blank; send a question", "text")
             await self.conversation.receive_text(message.text.strip())
         elif isinstance(message, Commit):
+            assert self._microphone is not None, "`start` comes first"
+            await self.end_stream(self._microphone)
             await self.conversation.commit()
         elif isinstance(message, Interrupt):
             await self.conversation.interrupt(message.played_ms)
@@ -135,7 +150,10 @@ class NativeConnection(Connection):
         history = None if start.history is None else tuple(Turn(i.user, i.assistant) for i in start.history)
         self.conversation.choose_model(model)
         self.conversation.configure(options, history)
-        if self._microphone is None or self._microphone.sample_rate != start.sample_rate:
+        if self._microphone is not None and self._microphone.sample_rate != start.sample_rate:
+            await self.end_stream(self._microphone)
+            self._microphone = None
+        if self._microphone is None:
             self._microphone = MicrophoneDecoder(start.sample_rate)
         ready = Ready(
             self.session_id,

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
@@ -25,7 +25,7 @@ from server.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from server.protocols.connection import BadMessage, read_object
+from server.protocols.messages import BadField, BadMessage, read_fields, read_object
 from server.time_zones import TimeZone
 
 
@@ -58,14 +58,14 @@ class Start(_Message):
     seed: int | None = Field(None, ge=0, lt=1 << 63)
     repetition_penalty: float | None = Field(None, ge=1, le=2)
     resume: bool | None = None
-    history: list[HistoryItem] | None = Field(None, max_length=64)
+    history: list[HistoryItem] | None = Field(None, max_length=64, fail_fast=True)
 
 
 class Text(_Message):
     """A typed question."""
 
     type: Literal["text"]
-    text: str
+    text: str = Field(max_length=100_000)
 
 
 class Commit(_Message):
@@ -86,7 +86,7 @@ class Playback(_Message):
 
     type: Literal["playback"]
     played_ms: float = Field(ge=0, le=3_600_000)
-    response_id: int | None = None
+    response_id: int | None = Field(None, ge=0, lt=1 << 63)
 
 
 class Stop(_Message):
@@ -106,9 +106,9 @@ _MESSAGES: dict[str, type[Start | Text | Commit | Interrupt | Playback | Stop]] 
 }
 
 
-def parse(text: str) -> ClientMessage:
-    """A text frame → its message. Raises `BadMessage`."""
-    data = read_object(text, '{"type": "start"}')
+def parse(text: str | bytes, limit: int = 1 << 20) -> ClientMessage:
+    """A text frame of at most `limit` bytes → its message. Raises `BadMessage`."""
+    data = read_object(text.encode() if isinstance(text, str) else text, '{"type": "start"}', limit)
     kind = data.get("type")
     message = _MESSAGES.get(kind) if isinstance(kind, str) else None
     if message is None:
@@ -116,11 +116,9 @@ def parse(text: str) -> ClientMessage:
         shown = f"{kind[:40]!r}" if isinstance(kind, str) else "missing or no string"
         raise BadMessage("unknown_type", f"the type is {shown}; it must be one of {known}", "type")
     try:
-        return message.model_validate({key: value for key, value in data.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise BadMessage("invalid_message", f"{field} of {kind!r}: {first['msg']}", field) from None
+        return read_fields(message, {key: value for key, value in data.items() if value is not None})
+    except BadField as bad:
+        raise BadMessage("invalid_message", f"{bad.path} of {kind!r}: {bad.problem}", bad.path) from None
 
 
 _NAMES: dict[type, str] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from model.request import EngineFull, InvalidRequest, OmniError
+from server.protocols.messages import BadField, BadMessage
 from server.service import Service
 
 _CLIENT_GONE = 499
@@ -73,15 +74,20 @@ def of_model(error: OmniError) -> ApiError:
     return ApiError(400 if isinstance(error, InvalidRequest) else 500, error.code, str(error))
 
 
-def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
-    """The first thing that pydantic found wrong."""
-    first = errors[0]
-    place = [str(part) for part in first["loc"] if part not in ("body", "query")]
-    param = ".".join(place) or None
-    found = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
+def of_field(bad: BadField) -> ApiError:
+    """A field that is wrong."""
+    param = bad.path or None
+    if bad.kind == "missing":
         return ApiError(400, "missing_required_parameter", f"{param} is missing; send it", param)
-    return ApiError(400, "invalid_value", f"{param}: {found}" if param else found, param)
+    return ApiError(400, "invalid_value", f"{param}: {bad.problem}" if param else bad.problem, param)
+
+
+def of_message(bad: BadMessage) -> ApiError:
+    """A body that cannot be read."""
+    code, message, param = bad.problem.code, bad.problem.message, bad.problem.field
+    if code == "frame_too_large":
+        return ApiError(413, "body_too_large", message, param)
+    return ApiError(400, "invalid_value" if code in ("invalid_json", "too_many_values") else code, message, param)
 
 
 class ApiRoute(APIRoute):
@@ -110,8 +116,9 @@ class ApiRoute(APIRoute):
 
 
 def _tell(service: Service, error: ApiError | OmniError | RequestValidationError) -> Response:
-    if isinstance(error, RequestValidationError):
-        error = of_validation(error.errors())
+    if isinstance(error, RequestValidationError):  # of a route's path or query; bodies are read by `json_body`
+        first = error.errors()[0]
+        error = of_field(BadField(first["type"], tuple(first["loc"][1:]), first["msg"].removeprefix("Value error, ")))
     elif isinstance(error, OmniError):
         error = of_model(error)
     service.metrics.errors.labels(error.code).inc()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +25,8 @@ from server.memory import Memory, Message
 from server.options import SessionOptions, request_of
 from server.protocols import realtime_beta
 from server.protocols.admission import admit
-from server.protocols.connection import BadMessage, Connection, read_object, serve_connection
+from server.protocols.connection import Connection, serve_connection
+from server.protocols.messages import JSON_BYTES, BadMessage, SoundField, read_object, too_large
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
 from server.protocols.realtime_items import new_id, read_audio, read_item
 from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
@@ -37,6 +38,11 @@ _ROUNDING_MS = 50
 """Clients count what they played in pieces."""
 _FRAMES_A_MESSAGE = 4
 """A message holds sound as base64, so it may be so many times as long as a binary frame of `/ws`."""
+_APPEND = "input_audio_buffer.append"
+_HOLD_SOUND = (_APPEND, "conversation.item.create", "response.create")
+"""Only these messages may be longer than `JSON_BYTES`."""
+_EVENT_ID_CHARACTERS = 512
+"""As in the API."""
 
 
 def realtime_router(service: Service) -> APIRouter:
@@ -62,30 +68,33 @@ def _frame(event: Mapping[str, Any]) -> str:
     return json.dumps({"event_id": new_id("event"), **event}, ensure_ascii=False)
 
 
+ItemId = Annotated[str, Field(max_length=128)]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Append(_Message):
-    audio: str
 
 
 class _Update(_Message):
     session: dict[str, Any]
 
 
+class _Append(_Message):
+    audio: SoundField
+
+
 class _Create(_Message):
     item: dict[str, Any]
-    previous_item_id: str | None = None
+    previous_item_id: ItemId | None = None
 
 
 class _Named(_Message):
-    item_id: str
+    item_id: ItemId
 
 
 class _Truncate(_Named):
-    content_index: int = 0
-    audio_end_ms: int = Field(ge=0)
+    content_index: int = Field(default=0, ge=0, le=64)
+    audio_end_ms: int = Field(ge=0, le=3_600_000)
 
 
 class _Respond(_Message):
@@ -93,7 +102,7 @@ class _Respond(_Message):
 
 
 class _Cancel(_Message):
-    response_id: str | None = None
+    response_id: ItemId | None = None
 
 
 class RealtimeConnection(Connection):
@@ -115,7 +124,7 @@ class RealtimeConnection(Connection):
         self._microphone = MicrophoneDecoder(24_000)
         self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "session.update": self._update,
-            "input_audio_buffer.append": self._append,
+            _APPEND: self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
             "conversation.item.create": self._create,
@@ -135,7 +144,7 @@ class RealtimeConnection(Connection):
         if await self.wait_ready():
             named = self.websocket.query_params.get("model")
             self.conversation.choose_model(self.service.models.get_or_default(named))
-            self._apply(self._session)
+            await self._apply(self._session)
             await self._tell({"type": "session.created", "session": self._shown()})
             conversation = {"id": self._events.conversation_id, "object": "realtime.conversation"}
             await self._tell({"type": "conversation.created", "conversation": conversation})
@@ -179,28 +188,32 @@ class RealtimeConnection(Connection):
         """Do one event; errors name it by its id."""
         event_id: str | None = None
         try:
-            self.check_size(len(text.encode()), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
-            data = read_object(text, '{"type": "response.create"}')
-            event_id = data.get("event_id") if isinstance(data.get("event_id"), str) else None
+            encoded = text.encode()
+            self.check_size(len(encoded), _FRAMES_A_MESSAGE * self.service.settings.max_frame_bytes)
+            data = read_object(encoded, '{"type": "response.create"}')
+            event_id = _event_id(data)
             kind = data.get("type")
             handler = self._handlers.get(kind) if isinstance(kind, str) else None
             if handler is None:
                 raise BadMessage("invalid_value", _unknown(kind, self._handlers), "type")
-            if handler != self._append:
+            if kind != _APPEND:
                 self.check_rate()
+            if kind not in _HOLD_SOUND and len(encoded) > JSON_BYTES:
+                raise too_large(len(encoded), JSON_BYTES)
             await handler(data)
         except BadMessage as bad:
             self.service.metrics.errors.labels(bad.problem.code).inc()
             await self._tell(error(bad.problem, event_id))
         return True
 
-    def _apply(self, session: RealtimeSession) -> None:
+    async def _apply(self, session: RealtimeSession) -> None:
         options = session.options(self.service.options())
         audio_format = session.audio.input.format
         if (audio_format.sample_rate, audio_format.encoding) != (
             self._microphone.sample_rate,
             self._microphone.encoding,
         ):
+            await self.end_stream(self._microphone)
             self._microphone = MicrophoneDecoder(audio_format.sample_rate, audio_format.encoding)
         self._session = self._events.session = session
         if session.model in self.service.models.names:  # any other name, as of OpenAI's models, changes nothing
@@ -209,22 +222,24 @@ class RealtimeConnection(Connection):
 
     async def _update(self, data: dict[str, Any]) -> None:
         update = parse(_Update, data, "").session
-        self._apply(self._session.merged(realtime_beta.modern(update)))
+        await self._apply(self._session.merged(realtime_beta.modern(update)))
         await self._tell({"type": "session.updated", "session": self._shown()})
 
     # the microphone
 
     async def _append(self, data: dict[str, Any]) -> None:
         audio = parse(_Append, data, "").audio
-        await self.hear(self._microphone, read_audio(audio, "audio"))
+        await self.hear(self._microphone, await read_audio(audio, "audio"))
 
     async def _commit(self, data: dict[str, Any]) -> None:
+        await self.end_stream(self._microphone)
         if (held_ms := self.conversation.session.uncommitted_ms) < SHORTEST_COMMIT_MS:
             message = f"{held_ms} ms of sound are not committed yet; append at least {SHORTEST_COMMIT_MS} ms first"
             raise BadMessage("input_audio_buffer_commit_empty", message)
         await self.conversation.commit()
 
     async def _clear(self, data: dict[str, Any]) -> None:
+        self._microphone.restart()
         await self.conversation.clear_audio()
         await self._tell({"type": "input_audio_buffer.cleared"})
 
@@ -232,10 +247,13 @@ class RealtimeConnection(Connection):
 
     async def _create(self, data: dict[str, Any]) -> None:
         create = parse(_Create, data, "")
-        message = read_item(create.item, self._session.audio.input.format, self._longest_s)
+        message = await read_item(create.item, self._session.audio.input.format, self._longest_s)
         if self._memory.find(message.key):
             raise BadMessage("item_create_duplicate_item_id", f"there is an item {message.key!r} already", "item.id")
         previous = create.previous_item_id
+        if previous is not None and self._memory.full:
+            text = "the conversation is full; delete items first, or append at its end, where the oldest are forgotten"
+            raise BadMessage("invalid_value", text, "previous_item_id")
         if previous is None:
             self._memory.append(message)
         elif previous == "root":
@@ -272,6 +290,7 @@ class RealtimeConnection(Connection):
     async def _delete(self, data: dict[str, Any]) -> None:
         message = self._find(parse(_Named, data, "").item_id, "item_delete_invalid_item_id")
         self._memory.remove(message)
+        self._events.deleted(message)
         await self._tell({"type": "conversation.item.deleted", "item_id": message.key})
 
     def _find(self, key: str, code: str, param: str = "item_id") -> Message:
@@ -292,7 +311,7 @@ class RealtimeConnection(Connection):
         options = answer_options(session, self.service.options())
         if parameters.conversation not in ("auto", "none", None):
             raise BadMessage("invalid_value", 'name "auto" or "none"', "response.conversation")
-        context = self._memory if parameters.input is None else self._own_context(parameters.input)
+        context = self._memory if parameters.input is None else await self._own_context(parameters.input)
         wanted = Wanted(session, parameters.metadata, aside=parameters.conversation == "none")
         if wanted.aside:
             request = self._request(parameters, context, options)
@@ -314,15 +333,15 @@ class RealtimeConnection(Connection):
         own_prompt = answer_options(self._session, self.service.options()).system_prompt
         return replace(request, text=parameters.instructions, system_prompt=own_prompt)
 
-    def _own_context(self, items: list[Any]) -> Memory:
+    async def _own_context(self, items: list[Any]) -> Memory:
         """What a response is to answer instead of the conversation: items, or references to those that are there."""
         context = Memory()
         for index, given in enumerate(items):
             where = f"response.input[{index}]"
             if isinstance(given, dict) and given.get("type") == "item_reference":
-                context.append(self._find(str(given.get("id")), "item_reference_invalid_item_id", f"{where}.id"))
+                context.append(self._find(str(given.get("id"))[:128], "item_reference_invalid_item_id", f"{where}.id"))
             else:
-                context.append(read_item(given, self._session.audio.input.format, self._longest_s, where))
+                context.append(await read_item(given, self._session.audio.input.format, self._longest_s, where))
         return context
 
     async def _cancel(self, data: dict[str, Any]) -> None:
@@ -334,9 +353,24 @@ class RealtimeConnection(Connection):
             return
         turn_id = self._events.told_of(response_id)
         if turn_id is None or self.conversation.session.answered_turn not in (None, turn_id):
-            message = "Cancellation failed: no response is in progress; there is nothing to cancel"
-            raise BadMessage("response_cancel_not_active", message)
+            raise _nothing_to_cancel(response_id, self._events.told_of(None) is not None)
         await self.conversation.interrupt()
+
+
+def _nothing_to_cancel(response_id: str | None, answering: bool) -> BadMessage:
+    message = "Cancellation failed: no response is in progress; there is nothing to cancel"
+    if response_id is not None and answering:
+        message = (
+            f"Cancellation failed: no response {response_id!r} is in progress, another one is; name that one, or leave "
+            "`response_id` out to cancel it"
+        )
+    return BadMessage("response_cancel_not_active", message, "response_id" if response_id is not None else None)
+
+
+def _event_id(data: Mapping[str, Any]) -> str | None:
+    """The client's name for its event, where it is one that the API allows."""
+    name = data.get("event_id")
+    return name if isinstance(name, str) and len(name) <= _EVENT_ID_CHARACTERS else None
 
 
 def _unknown(kind: object, known: Mapping[str, object]) -> str:

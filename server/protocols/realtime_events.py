@@ -81,6 +81,8 @@ class _Response:
     hears: int | None = None
     """The number of the spoken turn that is heard for it."""
     item_id: str | None = None
+    deleted: bool = False
+    """The client has deleted its item."""
     goes_on: bool = False
     """The rest of an answer that was interrupted by nothing."""
     left_ms: float | None = None
@@ -149,6 +151,12 @@ class RealtimeEvents:
         """The rest of this item's answer is another item."""
         return any(key == item_id for key, _ in self._continued.values())
 
+    def deleted(self, message: Message) -> None:
+        """The client has deleted an item, perhaps of a response in progress."""
+        for response in self._responses.values():
+            if response.item_id is not None and self.place_of(response.item_id)[0] == message.key:
+                response.deleted = True
+
     def will_hear(self, message: Message) -> None:
         """A spoken item that the client put into the conversation is being heard."""
         assert message.turn_id is not None
@@ -204,7 +212,8 @@ class RealtimeEvents:
             ]
         if isinstance(event, TurnTaken):
             turn = self._turn(event.turn_id)
-            turn.end_ms = turn.end_ms or event.audio_ms
+            if event.committed or not turn.end_ms:
+                turn.begin_ms, turn.end_ms = 0, event.audio_ms
             return self._commit(event.turn_id, turn)
         if isinstance(event, QuestionHeard):
             return self._heard(event)
@@ -421,13 +430,18 @@ class RealtimeEvents:
             events = [{"type": "response.output_text.done", **place, "text": text}]
             part = {"type": "text", "text": text}
             content = {"type": "output_text", "text": text}
-        shown = item(key, "assistant", [content], status)
-        response.output = [shown]
         events.append({"type": "response.content_part.done", **place, "part": part})
-        events.append(
+        return events + self._finish_item(response, item(key, "assistant", [content], status))
+
+    def _finish_item(self, response: _Response, shown: Event) -> list[Event]:
+        """The item of a response is complete; nothing is told of one that the client has deleted meanwhile."""
+        if response.deleted:
+            return []
+        message = None if response.wanted.aside else self._memory.find(self.place_of(shown["id"])[0])
+        response.output = [shown]
+        events: list[Event] = [
             {"type": "response.output_item.done", "response_id": response.id, "output_index": 0, "item": shown}
-        )
-        message = None if response.wanted.aside else self._memory.find(self.place_of(key)[0])
+        ]
         if message is not None:
             before = message.key if response.goes_on else self._before(message)
             events.append({"type": "conversation.item.done", "previous_item_id": before, "item": shown})

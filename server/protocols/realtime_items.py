@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 from typing import Any, Literal
 
@@ -12,28 +10,28 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.audio import MicrophoneDecoder
 from server.memory import Message
-from server.protocols.connection import BadMessage
+from server.protocols.messages import BadMessage, Base64, SoundField, decode_base64
 from server.protocols.realtime_session import AudioFormat, parse
-from server.turns import SAMPLE_RATE
 
 Status = Literal["completed", "incomplete", "in_progress"]
 _MAX_CHARACTERS = 20_000
+_MAX_PARTS = 64
 
 
 class _Content(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    type: str
+    type: str = Field(max_length=64)
     text: str | None = Field(default=None, max_length=_MAX_CHARACTERS)
-    audio: str | None = None
+    audio: SoundField | None = None
     transcript: str | None = Field(default=None, max_length=_MAX_CHARACTERS)
 
 
 class _Item(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    type: str
+    type: str = Field(max_length=64)
     role: Literal["user", "assistant", "system"] = "user"
     id: str | None = Field(default=None, min_length=1, max_length=64)
-    content: list[_Content] = []
+    content: list[_Content] = Field(default=[], max_length=_MAX_PARTS, fail_fast=True)
 
 
 def new_id(kind: str) -> str:
@@ -41,7 +39,7 @@ def new_id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(10)}"
 
 
-def read_item(item: Any, audio_format: AudioFormat, longest_s: float, where: str = "item") -> Message:
+async def read_item(item: Any, audio_format: AudioFormat, longest_s: float, where: str = "item") -> Message:
     """What a client wants in the conversation. Raises `BadMessage` for what the model cannot read."""
     if not isinstance(item, dict):
         raise BadMessage("invalid_type", f"{where} must be an object", where)
@@ -49,12 +47,24 @@ def read_item(item: Any, audio_format: AudioFormat, longest_s: float, where: str
     if given.type != "message":
         message = f"items of type {given.type!r} are not supported: the model calls no tools; send a message"
         raise BadMessage("invalid_value", message, f"{where}.type")
+    texts, sounds = await _read_content(given, where)
+    if sounds and texts:
+        raise BadMessage("invalid_value", "send text and audio as items of their own", f"{where}.content")
+    sound = await _sound(sounds, audio_format, longest_s, f"{where}.content") if sounds else None
+    text = None if sounds else "\n".join(texts).strip()
+    if text == "":
+        raise BadMessage("invalid_value", "the item holds no text", f"{where}.content")
+    return Message(given.id or new_id("item"), given.role, text, sound)
+
+
+async def _read_content(given: _Item, where: str) -> tuple[list[str], list[bytes]]:
+    """(the texts, the bytes of the sounds) of an item's parts."""
     texts: list[str] = []
-    sounds: list[np.ndarray] = []
+    sounds: list[bytes] = []
     for index, part in enumerate(given.content):
         place = f"{where}.content[{index}]"
         if part.type == "input_audio" and given.role == "user":
-            sounds.append(_sound(part.audio or "", audio_format, place))
+            sounds.append(await read_audio(part.audio or "", f"{place}.audio"))
         elif part.type in ("input_text", "output_text", "text") and part.text is not None:
             texts.append(part.text)
         elif part.type in ("output_audio", "audio") and given.role == "assistant" and part.transcript:
@@ -64,16 +74,7 @@ def read_item(item: Any, audio_format: AudioFormat, longest_s: float, where: str
                 " or input_audio" if given.role == "user" else ""
             )
             raise BadMessage("invalid_value", message, f"{place}.type")
-    if sounds and texts:
-        raise BadMessage("invalid_value", "send text and audio as items of their own", f"{where}.content")
-    sound = np.concatenate(sounds) if sounds else None
-    if sound is not None and not 0 < len(sound) <= longest_s * SAMPLE_RATE:
-        seconds = len(sound) / SAMPLE_RATE
-        raise BadMessage("invalid_value", f"{seconds:.1f} s of audio; send up to {longest_s:g} s", f"{where}.content")
-    text = None if sounds else "\n".join(texts).strip()
-    if text == "":
-        raise BadMessage("invalid_value", "the item holds no text", f"{where}.content")
-    return Message(given.id or new_id("item"), given.role, text, sound)
+    return texts, sounds
 
 
 def show_item(message: Message, now: float, status: Status = "completed", empty: bool = False) -> dict[str, Any]:
@@ -102,15 +103,20 @@ def item(key: str, role: str, content: list[dict[str, Any]], status: Status) -> 
     }
 
 
-def read_audio(data: str, where: str) -> bytes:
+async def read_audio(data: Base64, where: str) -> bytes:
     """Base64 → bytes. Raises `BadMessage`."""
     try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+        return await decode_base64(data)
+    except ValueError:
         raise BadMessage("invalid_value", f"{where} is not base64; send the bytes of the sound so", where) from None
 
 
-def _sound(data: str, audio_format: AudioFormat, where: str) -> np.ndarray:
-    """(n,) float32, 16 kHz, the whole of a recording."""
+async def _sound(parts: list[bytes], audio_format: AudioFormat, longest_s: float, where: str) -> np.ndarray:
+    """(n,) float32, 16 kHz, the whole of a recording. Raises `BadMessage`, before anything is resampled, where it is
+    empty or longer than that."""
     decoder = MicrophoneDecoder(audio_format.sample_rate, audio_format.encoding)
-    return decoder.decode(read_audio(data, f"{where}.audio"), last=True)
+    whole = b"".join(part[: len(part) // decoder.sample_bytes * decoder.sample_bytes] for part in parts)
+    seconds = decoder.seconds(whole)
+    if not 0 < seconds <= longest_s:
+        raise BadMessage("invalid_value", f"{seconds:.1f} s of audio; send up to {longest_s:g} s", where)
+    return np.concatenate([piece async for piece in decoder.decode_in_slices(whole, last=True)])

@@ -6,18 +6,20 @@ docs/realtime.md has the table.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from model.eagerness import Eagerness
 from model.request import FASTEST, SLOWEST
 from omni_command import find_time_zone
+from server import g711
 from server.audio import Encoding
 from server.options import SessionOptions
-from server.protocols.connection import BadMessage
+from server.protocols.messages import BadField, BadMessage, read_fields
 from server.time_zones import TimeZone
 
 SAMPLE_RATE = 24_000
@@ -25,6 +27,9 @@ SAMPLE_RATE = 24_000
 _EAGERNESS: dict[str, Eagerness] = {"low": "low", "medium": "auto", "auto": "auto", "high": "high"}
 _TURNED_OFF_BY_NULL = ("turn_detection", "transcription", "noise_reduction", "idle_timeout_ms", "instructions")
 """Other fields that are null are as if left out."""
+_MAX_TAKEN_CHARACTERS = 4096
+_MAX_INPUT_ITEMS = 128
+"""As many as a conversation remembers."""
 _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm16", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
 
 
@@ -39,6 +44,16 @@ def _nothing(what: str, instead: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _bounded(value: Any) -> Any:
+    """For what is taken, shown again and changes nothing."""
+    if len(json.dumps(value)) > _MAX_TAKEN_CHARACTERS:
+        raise ValueError(f"longer than {_MAX_TAKEN_CHARACTERS} characters of JSON; send less, it changes nothing here")
+    return value
+
+
+Taken = Annotated[Any, AfterValidator(_bounded)]
+Name = Annotated[str, Field(max_length=256)]
+Instructions = Annotated[str, Field(max_length=20_000)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -78,10 +93,12 @@ class AudioFormat(_Part):
 
     @field_validator("rate")
     @classmethod
-    def _check_rate(cls, rate: int | None) -> int | None:
-        if rate not in (None, SAMPLE_RATE):
-            raise ValueError(f"audio/pcm comes at {SAMPLE_RATE} Hz, not {rate}; resample it")
-        return rate
+    def _check_rate(cls, rate: int | None, info: ValidationInfo) -> int | None:
+        kind = info.data.get("type", "audio/pcm")
+        own = _rate_of(kind)
+        if rate not in (None, own):
+            raise ValueError(f"{kind} comes at {own} Hz, not {rate}; resample it, or leave `rate` out")
+        return rate if kind == "audio/pcm" else None  # of G.711 the API shows none
 
     @property
     def encoding(self) -> Encoding:
@@ -91,16 +108,16 @@ class AudioFormat(_Part):
     @property
     def sample_rate(self) -> int:
         """Hz."""
-        return SAMPLE_RATE if self.type == "audio/pcm" else 8000
+        return _rate_of(self.type)
 
 
 class Transcription(BaseModel):
     """Whether what was heard is told. The model's own ears write it, whichever model is named."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    model: str | None = None
-    language: Annotated[str | None, AfterValidator(lambda value: _english(value))] = None
-    prompt: str | None = None
+    model: Name | None = None
+    language: Annotated[str | None, Field(max_length=35), AfterValidator(lambda value: _english(value))] = None
+    prompt: Instructions | None = None
 
 
 class NoiseReduction(BaseModel):
@@ -134,7 +151,11 @@ class Audio(_Part):
     output: AudioOutput = AudioOutput()
 
 
-Modalities = Annotated[list[Literal["audio", "text"]], AfterValidator(lambda value: _one_modality(value))]
+Modalities = Annotated[
+    list[Literal["audio", "text"]],
+    Field(max_length=2, fail_fast=True),
+    AfterValidator(lambda value: _one_modality(value)),
+]
 MaxTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
 Tools = Annotated[list[Any] | None, _nothing("calling tools", "leave `tools` empty")]
 ToolChoice = Literal["auto", "none"]
@@ -144,9 +165,9 @@ class RealtimeSession(_Part):
     """The whole of it."""
 
     type: Literal["realtime"] = "realtime"
-    model: str | None = None
+    model: Name | None = None
     output_modalities: Modalities = ["audio"]
-    instructions: str | None = Field(default=None, max_length=20_000)
+    instructions: Instructions | None = None
     time_zone: TimeZone | None = None
     """Not part of the API: where the person is, for questions about date and time."""
     audio: Audio = Audio()
@@ -155,8 +176,8 @@ class RealtimeSession(_Part):
     tools: Tools = []
     tool_choice: ToolChoice | None = "auto"
     parallel_tool_calls: bool | None = None
-    tracing: Any = None
-    truncation: Any = "auto"
+    tracing: Taken = None
+    truncation: Taken = "auto"
     include: Annotated[list[Any] | None, _nothing("log probabilities", "leave `include` empty")] = None
     prompt: Annotated[Any, _nothing("a stored prompt", "send its text as `instructions`")] = None
     reasoning: Annotated[Any, _nothing("reasoning", "leave `reasoning` out")] = None
@@ -206,14 +227,16 @@ class RealtimeSession(_Part):
 class ResponseParameters(_Part):
     """Of one `response.create`."""
 
-    conversation: str | None = "auto"
-    metadata: dict[str, Annotated[str, Field(max_length=512)]] | None = Field(default=None, max_length=16)
+    conversation: Name | None = "auto"
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
+        default=None, max_length=16
+    )
     output_modalities: Modalities | None = None
-    instructions: str | None = Field(default=None, max_length=20_000)
+    instructions: Instructions | None = None
     audio: Any = None
     max_output_tokens: MaxTokens | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    input: list[Any] | None = None
+    input: list[Any] | None = Field(default=None, max_length=_MAX_INPUT_ITEMS)
     tools: Tools = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -246,16 +269,13 @@ def answer_options(session: RealtimeSession, options: SessionOptions) -> Session
 def parse(kind: type[_Model], data: Mapping[str, Any], where: str) -> _Model:
     """Raises `BadMessage` with the Realtime API's code and the field's path."""
     try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        steps = [str(step) for step in first["loc"] if step not in ("server_vad", "semantic_vad")]
-        field = ".".join([*([where] if where else []), *steps])
+        return read_fields(kind, data)
+    except BadField as bad:
+        field = ".".join(part for part in (where, bad.path) if part)
         code = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}.get(
-            first["type"], "invalid_value"
+            bad.kind, "invalid_value"
         )
-        message = first["msg"].removeprefix("Value error, ")
-        raise BadMessage(code, f"{field}: {message}", field) from None
+        raise BadMessage(code, f"{field}: {bad.problem}", field) from None
 
 
 def _merge(old: Any, new: Any) -> Any:
@@ -266,6 +286,11 @@ def _merge(old: Any, new: Any) -> Any:
         return new
     given = {name: value for name, value in new.items() if value is not None or name in _TURNED_OFF_BY_NULL}
     return {**old, **{name: _merge(old.get(name), value) for name, value in given.items()}}
+
+
+def _rate_of(kind: str) -> int:
+    """Hz."""
+    return SAMPLE_RATE if kind == "audio/pcm" else g711.SAMPLE_RATE
 
 
 def _english(language: str | None) -> str | None:

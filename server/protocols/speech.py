@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, field_validator
@@ -27,6 +27,9 @@ _SECONDS_PER_CHARACTER = 2.0
 """More than any character takes ("%", "W", the digits of a long number), so that no text is cut."""
 
 
+_Voice = Annotated[str, Field(max_length=256)] | Annotated[dict[str, Any], Field(max_length=16)]
+
+
 class SpeechRequest(BaseModel):
     """A text to be said."""
 
@@ -34,10 +37,12 @@ class SpeechRequest(BaseModel):
         min_length=1, max_length=256, description="one of `/v1/models`; any other name: the server's first"
     )
     input: str = Field(min_length=1, description="what is said, word for word; English, at most 4096 characters")
-    voice: str | dict[str, Any] = Field(description="any name: there is one voice")
+    voice: _Voice = Field(description="any name: there is one voice")
     response_format: SoundFormat = Field(default="mp3", description="all of them are streamed")
     speed: float = Field(default=1.0, ge=SLOWEST, le=FASTEST, description="1 is natural; 0.5 takes twice the time")
-    instructions: str | None = Field(default=None, description="taken, and without effect: the voice has one manner")
+    instructions: str | None = Field(
+        default=None, max_length=20_000, description="taken, and without effect: the voice has one manner"
+    )
     stream_format: Literal["audio", "sse"] = Field(default="audio", description="sse: as events, in base64")
 
     @field_validator("response_format", mode="before")

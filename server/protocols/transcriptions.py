@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
@@ -23,7 +23,8 @@ from server.generator import Generator
 from server.pauses import pieces
 from server.protocols.http_answers import EVENT_STREAM, AnswerResponse, sse, unless_gone
 from server.protocols.http_requests import bounded, need_key, need_model
-from server.protocols.openai_errors import ApiError, ApiRoute, error_responses, of_model, of_validation
+from server.protocols.messages import BadField, read_fields
+from server.protocols.openai_errors import ApiError, ApiRoute, error_responses, of_field, of_model
 from server.service import Service
 from server.sound_files import READABLE, read_sound
 from server.turns import SAMPLE_RATE
@@ -41,8 +42,8 @@ class TranscriptionRequest(BaseModel):
         max_length=256,
         description="one of `/v1/models`, whose own ears hear; any other name: the server's first",
     )
-    language: str | None = Field(default=None, description="en, or en-…: the ears know English")
-    prompt: str | None = Field(default=None, description="taken, and without effect")
+    language: str | None = Field(default=None, max_length=35, description="en, or en-…: the ears know English")
+    prompt: str | None = Field(default=None, max_length=20_000, description="taken, and without effect")
     response_format: Literal["json", "text", "verbose_json"] = "json"
     temperature: float = Field(default=0.0, ge=0, le=1, description="taken, and without effect: the likeliest words")
     stream: bool = Field(default=False, description="as server-sent events, a piece of up to 28 s each")
@@ -155,9 +156,9 @@ async def _received(service: Service, request: Request) -> Recording:
 
 async def _fields(form: FormData) -> tuple[TranscriptionRequest, bytes]:
     try:
-        asked = TranscriptionRequest.model_validate({name: value for name, value in form.items() if value != ""})
-    except ValidationError as error:
-        raise of_validation([dict(one) for one in error.errors(include_url=False)]) from error
+        asked = read_fields(TranscriptionRequest, {name: value for name, value in form.items() if value != ""})
+    except BadField as bad:
+        raise of_field(bad) from None
     granularities = form.getlist("timestamp_granularities[]") + form.getlist("timestamp_granularities")
     if "word" in granularities:
         message = 'words have no times of their own here; ask for "segment"'

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from server.app import create_app
 from server.generator import Generator
 from server.service import MakeDetector, Service
+from server.serving import SmallReads
 from server.settings import Settings
 from server.turns import Endpointer, TurnRules, TurnSignal
 
@@ -90,7 +91,13 @@ async def running(
     """The application on a free port of this machine, in this event loop. `also` are further models."""
     app = create_app(settings(**changes), [generator, *also], make_detector)
     config = uvicorn.Config(
-        app, port=0, log_config=None, ws_max_size=4 << 20, ws_per_message_deflate=False, timeout_graceful_shutdown=1
+        app,
+        port=0,
+        log_config=None,
+        ws=SmallReads,
+        ws_max_size=4 << 20,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
     )
     started = asyncio.Event()
 

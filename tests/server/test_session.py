@@ -454,3 +454,31 @@ def test_real_speech_through_the_real_detector(silero: VoiceActivity, question: 
     assert audio is not None
     correlation = np.correlate(audio, question, "full")
     assert correlation.max() == pytest.approx(float((question**2).sum()), rel=1e-3), "the whole question is in it"
+
+
+# what the client chooses in the middle of a turn
+
+
+def test_an_answer_that_was_begun_is_given_up_when_turns_are_not_answered_any_more() -> None:
+    talk = Talk(ONE_TURN)
+    speculation = started(talk.hear_until(2.2))
+    talk.session.configure(replace(talk.session.options, answer_turns=False))
+    outputs = talk.hear_until(2.5)
+    assert names(outputs)[:3] == ["SpeechStopped", "CancelGeneration", "TurnTaken"]
+    assert outputs[1] == CancelGeneration(speculation.generation_id, True)
+
+
+def test_push_to_talk_takes_over_an_open_turn_to_the_sample() -> None:
+    talk = Talk(ONE_TURN)
+    speculation = started(talk.hear_until(2.2))
+    outputs = talk.session.configure(replace(talk.session.options, find_turns=False, answer_turns=False))
+    assert outputs == [CancelGeneration(speculation.generation_id, True), SpeechStopped(1, 2200, "commit")]
+    assert talk.session.state is State.LISTENING
+    assert talk.hear_until(5.0) == []
+    taken, hearing = talk.session.commit()
+    assert names([taken, hearing]) == ["TurnTaken", "StartGeneration"]
+    assert taken.turn_id == 1  # type: ignore[union-attr]
+    audio = hearing.request.audio  # type: ignore[union-attr]
+    assert audio is not None
+    assert (position(audio[0]), position(audio[-1])) == (at(1.0) - ms_to_samples(320), at(5.0) - 1)
+    assert names(talk.session.commit()) == ["Problem"]
