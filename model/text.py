@@ -32,7 +32,7 @@ from model.abbreviations import (
 from model.normalize.addresses import is_telephone
 from model.normalize.common import MARKS, Context, letters
 from model.normalize.numbers import roman, say
-from model.normalize.quantities import dotted_unit
+from model.normalize.quantities import dotted_unit, say_unit
 from model.normalize.tokens import plain, written_words
 from model.normalize.verbalise import verbalise
 
@@ -64,7 +64,7 @@ def _abbreviated(core: str, more: bool, context: Context) -> tuple[str, bool] | 
     bare = after.strip(MARKS)
     follows_name = not more and after[:1].isupper() and bare not in FUNCTION_WORDS and bare not in ADDRESS_PARTS
     if name == "st":
-        return ("Saint", False) if follows_name else ("Street", True)
+        return ("Saint", False) if follows_name else ("Street", bare not in ADDRESS_PARTS)
     if name == "dr" and core[0].isupper() and not follows_name and _is_name(before):
         return "Drive", True
     if name in MONTHS and after[:1].isdecimal():
@@ -170,6 +170,8 @@ def _listed(core: str, context: Context, closed: str) -> str | None:
     if len(core) != 1 or core.lower() not in LETTERS:
         return None
     before, following = context.before, context.after.strip(MARKS)
+    if before[-1:].isdecimal() and say_unit(core, context):
+        return None
     if core in "IVX":
         if (closed.startswith(",") and len(following) > 1 and roman(following)) or (len(before) > 1 and roman(before)):
             return say(roman(core) or 0)

@@ -103,9 +103,14 @@ def say_month(core: str, context: Context) -> str | None:
     return None
 
 
+def is_month(word: str) -> bool:
+    """Whether a word is a month, in full or written short."""
+    return word.lower().rstrip(".") in _MONTH_SET
+
+
 def say_day(core: str, context: Context) -> str | None:
     """The day of the month after the month's name: "July 4"."""
-    if core.isdecimal() and len(core) < 3 and 0 < int(core) < 32 and context.before.lower() in _MONTH_SET:
+    if core.isdecimal() and len(core) < 3 and 0 < int(core) < 32 and is_month(context.before):
         return say(int(core), "ordinal")
     return None
 

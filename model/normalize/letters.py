@@ -46,7 +46,7 @@ def is_word(text: str) -> bool:
         return True
     if text.upper() in INITIALISMS or not _VOWELS & set(low):
         return False
-    return len(low) > (4 if text.isupper() else 3)
+    return len(low) > (4 if text.isupper() else 2 if text[0].isupper() else 3)
 
 
 def name_part(text: str) -> str:
@@ -139,11 +139,11 @@ def say_roman(core: str, context: Context) -> str | None:
         return _single(before, after)
     if core in INITIALISMS and before not in NUMBERED and before not in RULERS:
         return None
-    if len(core) == 1 and not (before in NUMBERED and core in "VX"):
+    if len(core) == 1 and not (before in NUMBERED and core in "VX") and not (before in RULERS and core == "V"):
         return None
     if after.lower() in ("century", "centuries", "dynasty"):
         return say(value, "ordinal")
-    if before in NUMBERED or (before and roman(before)):
+    if before in NUMBERED or (before and roman(before) and set(before + core) <= set("IVX")):
         return say(value)
     if set(core) <= set("IVX") and len(core) > 1:
         name = before[:1].isupper() and before.isalpha() and not before.isupper() and before not in FUNCTION_WORDS

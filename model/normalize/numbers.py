@@ -7,7 +7,7 @@ import re
 
 from num2words import num2words
 
-from model.abbreviations import UNITS
+from model.abbreviations import OPERATORS, UNITS
 from model.normalize.common import Context, letters
 
 WHOLE = r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}|\d+)"
@@ -64,8 +64,7 @@ def counted(text: str) -> str:
 
 def signed(text: str) -> str:
     """An integer that may have a sign: "-9" → "minus nine"."""
-    sign = {"-": "minus ", "+": "plus "}.get(text[0], "")
-    return sign + amount(text.lstrip("+-"))
+    return f"{'minus ' if text[0] == '-' else ''}{say(int(text.lstrip('+-')))}"
 
 
 def power(exponent: str) -> str:
@@ -75,6 +74,10 @@ def power(exponent: str) -> str:
 
 def say_number(core: str, context: Context) -> str | None:
     """1,250; 3.5; 21st; 20 %; 3x; thousands with points."""
+    if core.endswith("'s") and core[:-2].isdecimal():
+        return f"{amount(core[:-2])}'s"
+    if core[-1] == "x" and (context.after in OPERATORS or context.before in OPERATORS) and core[:-1].isdecimal():
+        return f"{amount(core[:-1])} x"
     if match := _COUNTED.fullmatch(core):
         plain = amount(match[1]) if match[2] else counted(match[1])
         return plain + {"%": " percent", "‰": " per mille", "x": " times"}.get(match[2], "")
@@ -82,7 +85,7 @@ def say_number(core: str, context: Context) -> str | None:
         return amount(core.replace(",", "."))
     if match := _ORDINAL.fullmatch(core):
         return say(int(match[1].replace(",", "")), "ordinal")
-    if _EUROPEAN.fullmatch(core):
+    if _EUROPEAN.fullmatch(core) and not _is_ip(core):
         return amount(core.replace(".", "").replace(",", "."))
     return None
 
@@ -138,6 +141,11 @@ def say_ratio(core: str, context: Context) -> str | None:
     return " to ".join(amount(part) for part in match.groups() if part) if match else None
 
 
+def _is_ip(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(part.isdecimal() and len(part) < 4 and int(part) < 256 for part in parts)
+
+
 def _ending(text: str | None) -> str:
     return f" {letters(text)} {digits(text)}".rstrip() if text else ""
 
@@ -151,7 +159,7 @@ def say_version(core: str, context: Context) -> str | None:
     parts = numbers.split(".")
     if len(parts) == 2 and not name:
         return None
-    if len(parts) == 4 and not name and all(len(part) <= 3 and int(part) < 256 for part in parts):
+    if not name and _is_ip(numbers):
         return " dot ".join(digits(part) for part in parts)
     said = " point ".join(amount(part) if len(part) < 3 else digits(part) for part in parts)
     return f"{'version ' if name else ''}{said}{_ending(ending)}"

@@ -25,10 +25,11 @@ _SIGN = r"(?:US\$|NZ\$|HK\$|A\$|C\$|[$£€¥₹₩₽₺₿])"
 _CODE = r"(?:USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC)"
 _LARGE = r"(?:[kKmMbBtT]|mn|mln|MM|[bB]n|bln|tr?n|thousand|million|billion|trillion)"
 _SPAN = rf"{NUMBER}(?:\s?(?:-|to)\s?{NUMBER})?"
-_PER = r"(?:/(\w+))?(\+)?"
+_PER = r"(?:/([A-Za-z]\w*))?(\+)?"
 _BEFORE = re.compile(rf"(-?)({_SIGN} ?|{_CODE} )(-?)(\d[\d,.]*?|\.\d+)(?:-\2?(\d[\d,.]*?))?(?:[ -]?({_LARGE}))?{_PER}")
 _BEHIND = re.compile(rf"(-?)()(-?)(\d[\d,.]*?|\.\d+)(?:-(\d[\d,.]*?))?(?: ?({_LARGE}))? ?({_SIGN}|¢|{_CODE}){_PER}")
 _AMOUNT = re.compile(NUMBER)
+_POINT_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
 _COMMA_DECIMAL = re.compile(r"(\d{1,3}(?:\.\d{3})*|\d+),(\d{2})")
 
 
@@ -48,6 +49,8 @@ def say_money(core: str, context: Context) -> str | None:
         minus, _, inner, low, high, large, sign, per, more = match.groups()
     else:
         return None
+    if sign == "€" and _POINT_THOUSANDS.fullmatch(low):
+        low = low.replace(".", "")
     numbers = [_plain(part) for part in (low, high) if part]
     if None in numbers:
         return None
@@ -144,7 +147,7 @@ def say_quantity(core: str, context: Context) -> str | None:
         return None
     if name in AFTER_DECIMALS and not ("." in low or (name in ("K", "J", "N") and len(low) > 2 and space)):
         return None
-    if name in ("m", "g", "l", "s", "h", "b") and space == "-":
+    if (name == "d" and not space) or (name in ("m", "g", "l", "s", "h", "b") and space == "-"):
         return None
     said = {"-": "minus ", "+": "plus "}.get(sign, "") + (mixed(low, above, below) if above else amount(low))
     if high:
@@ -159,7 +162,7 @@ def say_unit(core: str, context: Context) -> str | None:
         return None
     if core.islower() and core == "in":
         return None
-    if core in AFTER_DECIMALS and not ("." in before or (core == "K" and len(before) > 2)):
+    if core in AFTER_DECIMALS and not ("." in before or (core == "K" and (len(before) > 2 or before == "0"))):
         return None
     if core in ("a", "at", "as", "am", "bar", "atm", "mm", "mo") and core not in ("bar", "mm", "atm"):
         return None

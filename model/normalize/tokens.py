@@ -41,7 +41,7 @@ _LEAD_IN = re.compile(
     r"\b(?:call|phone|telephone|tel\.?|fax|number|mobile|cell|text|dial|card|isbn|ssn|account|whatsapp|sms|ring|code|iban|id)"
     r"(?: is| was| at| on| me at| us at)?:?$", re.IGNORECASE
 )  # fmt: skip
-_PLURAL = re.compile(r"[a-z]{2,}s|people|men|women|children")
+_PLURAL = re.compile(r"(?!\w*(?:ss|us|is|gas|has|was|lens)$)[a-z]{2,}s|people|men|women|children")
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ", "0123456789+-=()n")
 _RAISED = re.compile(r"(?<=[\w)\]°])[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _STRAY = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾]+")
@@ -236,4 +236,4 @@ def _is_number_sign(words: list[str]) -> bool:
         return False
     if words[0] == "No.":
         return True
-    return not (len(words) > 2 and _PLURAL.fullmatch(words[2]) and words[2] not in ("is", "was", "has", "its"))
+    return not (len(words) > 2 and _PLURAL.fullmatch(words[2]))

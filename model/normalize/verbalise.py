@@ -20,7 +20,7 @@ from model.abbreviations import (
 from model.normalize import addresses, dates, letters, numbers, quantities
 from model.normalize.common import MARKS, Context
 from model.normalize.common import letters as letter_names
-from model.normalize.numbers import NUMBER, amount, counted, power
+from model.normalize.numbers import NUMBER, amount, counted, power, say
 
 Verbaliser = Callable[[str, Context], str | None]
 
@@ -66,13 +66,13 @@ _WITHOUT_DIGITS: tuple[Verbaliser, ...] = (
 _ADDRESSES: tuple[Verbaliser, ...] = (addresses.say_url, addresses.say_path, addresses.say_handle)
 
 _DOTTED_LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
-_PREFIX = re.compile(r"(\+/-|<=|>=|\+-|[<>≤≥~≈±=≠+-])(?=[-.\d$£€¥₹(])(.+)")
+_PREFIX = re.compile(r"(\+/-|<=|>=|\+-|[<>≤≥~≈±=≠+-])(?=-?[.\d$£€¥₹(])(.+)")
 _SPAN = re.compile(r"(-?[^-]*\d[^-]*)-(-?[^-]*\d[^-]*)")
 _SPAN_PART = re.compile(
     rf"(-?)([$£€¥₹]?)({NUMBER})(%|°[CF]?|k|K|M|x|:\d\d(?: ?[ap]m)?|[ap]m| ?[ap]\.m\.?|st|nd|rd|th)?", re.IGNORECASE
 )
 _EXPRESSION = re.compile(
-    rf"[$£€¥₹]?{NUMBER}(?:st|nd|rd|th)?%?|\^[({{]?[+-]?(?:\d+|[A-Za-z]\b)[)}}]?|[^\W\d_]+(?:'[^\W\d_]+)*|<=|>=|==|!=|->|=>|\*\*|&&"
+    rf"\d+(?:\.\d+){{2,}}|[$£€¥₹]?{NUMBER}(?:st|nd|rd|th)?%?|\^[({{]?[+-]?(?:\d+|[A-Za-z]\b)[)}}]?|[^\W\d_]+(?:'[^\W\d_]+)*|<=|>=|==|!=|->|=>|\*\*|&&"
     r"|\|\||//|::|^--|[\W_]"
 )
 _ARITHMETIC = re.compile(r"[=×÷√^*<>≤≥≠±]")
@@ -117,7 +117,8 @@ def _operator(core: str, context: Context) -> str | None:
         return "to"
     if core in ("x", "×") and (before[-1:] in ("′", "″") or after[-1:] in ("′", "″")):
         return "by"
-    between = all(re.search(r"[\d)²³|%]$|^[\d($|.]|^-?[\w]$|^-\d", one) for one in (before, after))
+    operands = all(re.search(r"[\d)²³|%]$|^[\d($|.]|^-?[\w]$|^-\d", one) for one in (before, after))
+    between = operands and not context.parted
     if between:
         return OPERATORS[core]
     if core in COMPARISONS and core not in "-+=" and re.match(r"[$£€]?\d", after):
@@ -148,6 +149,10 @@ def _span(core: str, context: Context) -> str | None:
     if match is None:
         return _named_span(core)
     low, high = match.groups()
+    if low == high:
+        return f"{counted(low)} {counted(high)}" if low.isdecimal() else None
+    if dates.is_month(context.before) and all(part.isdecimal() and 0 < int(part) < 32 for part in (low, high)):
+        return f"{say(int(low), 'ordinal')} to {say(int(high), 'ordinal')}"
     parts = [_SPAN_PART.fullmatch(part) for part in (low, high)]
     if parts[0] is None:
         return None
@@ -178,7 +183,7 @@ def _composed(core: str, context: Context) -> str:
         if len(pieces) > 1:
             lead = "minus " if core[0] == "-" and core[1:2].isdecimal() else ""
             return lead + " ".join(_piece(piece, context) for piece in pieces)
-    if "/" in core and not any(map(str.isdecimal, core)) and not _ARITHMETIC.search(core):
+    if core.strip("/") and "/" in core and not any(map(str.isdecimal, core)) and not _ARITHMETIC.search(core):
         return " slash ".join(_piece(piece, context) for piece in core.split("/") if piece)
     return _expression(core)
 
@@ -233,7 +238,9 @@ def _sign(part: str, before: str, after: str, arithmetic: bool) -> str:
     if part == "-":
         if arithmetic and after:
             return "minus"
-        return "minus" if not before and (after[:1].isdecimal() or len(after) == 1) else ""
+        if before or not after:
+            return ""
+        return "minus" if after[0].isdecimal() or len(after) == 1 else "dash"
     if part == "/" and arithmetic:
         return "divided by"
     if infix and part in OPERATORS and part not in ("/", "~", "%"):
