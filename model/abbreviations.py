@@ -64,8 +64,9 @@ MONTH_NAMES = tuple(dict.fromkeys(MONTHS.values()))
 
 UNITS = _table("""
 m=meter, km=kilometer, cm=centimeter, mm=millimeter, µm=micrometer, nm=nanometer, dm=decimeter, ft=foot, in=inch
-yd=yard, mi=mile, d=day, ly=light_year, g=gram, kg=kilogram, mg=milligram, µg=microgram, mcg=microgram, lb=pound, lbs=pound
-oz=ounce, l=liter, L=liter, dl=deciliter, dL=deciliter, cl=centiliter, ml=milliliter, mL=milliliter, µL=microliter
+yd=yard, mi=mile, d=day, ly=light_year, g=gram, kg=kilogram, mg=milligram, µg=microgram, mcg=microgram, lb=pound
+lbs=pound, oz=ounce
+l=liter, L=liter, dl=deciliter, dL=deciliter, cl=centiliter, ml=milliliter, mL=milliliter, µL=microliter
 pt=pint, gal=gallon, qt=quart, tbsp=tablespoon, tsp=teaspoon, ha=hectare, s=second, sec=second, secs=second
 ms=millisecond, µs=microsecond, ns=nanosecond, h=hour, hr=hour, hrs=hour, min=minute, mins=minute, wk=week, wks=week
 mo=month, mos=month, yr=year, yrs=year, mph=mile_per_hour, kph=kilometer_per_hour, kmh=kilometer_per_hour

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from model.abbreviations import MONTH_NAMES
 
 _MONTHS = "January February March April June July August September October November December".split()  # noqa: SIM905
+_NAMES = "Smith Lee Jones Brown Hill Green Wood Stone Baker Young King Clark Hall Moore Reed Cook Bell Fox".split()  # noqa: SIM905
 _PER_CLASS = 70
 
 
@@ -79,7 +80,8 @@ def _date(r: random.Random) -> str:
     name = MONTH_NAMES[month - 1]
     return r.choice([
         f"{name} {day}, {year}", f"{day} {name} {year}", f"{year}-{month:02d}-{day}", f"{month}/{day}/{year}",
-        f"{day}/{month}/{year}", f"{name} {day}", f"{day} {name}", f"{name[:3]}. {day}, {year}", f"{day}.{month:02d}.{year}",
+        f"{day}/{month}/{year}", f"{name} {day}", f"{day} {name}", f"{name[:3]}. {day}, {year}",
+        f"{day}.{month:02d}.{year}",
     ])  # fmt: skip
 
 
@@ -88,7 +90,8 @@ def _year(r: random.Random) -> str:
 
 
 def _decade(r: random.Random) -> str:
-    return f"{r.choice(['the', 'in the', 'late', 'early', 'since the', 'mid', 'of the', 'by the', 'that'])} '{r.randint(2, 9)}0s"
+    before = r.choice(["the", "in the", "late", "early", "since the", "mid", "of the", "by the", "that"])
+    return f"{before} '{r.randint(2, 9)}0s"
 
 
 def _telephone(r: random.Random) -> str:
@@ -133,7 +136,7 @@ def _negative(r: random.Random) -> str:
 
 
 def _title(r: random.Random) -> str:
-    return f"{r.choice(['Dr.', 'Mr.', 'Mrs.'])} {r.choice(['Smith', 'Lee', 'Jones', 'Brown', 'Hill', 'Green', 'Wood', 'Stone', 'Baker', 'Young', 'King', 'Clark', 'Hall', 'Moore', 'Adams', 'Reed', 'Cook', 'Bell', 'Ward', 'Fox', 'Gray', 'Webb', 'Cole', 'Hunt'])}"
+    return f"{r.choice(['Dr.', 'Mr.', 'Mrs.'])} {r.choice(_NAMES)}"
 
 
 def _sentence(r: random.Random) -> str:
