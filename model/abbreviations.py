@@ -42,7 +42,8 @@ bldg=building, esq=Esquire, bros=Brothers, univ=University, intl=International, 
 
 NUMBERED_ABBREVIATIONS = _table("""
 nos=numbers, fig=figure, figs=figures, vol=volume, vols=volumes, p=page, pp=pages, ch=chapter, sec=section
-art=article, eq=equation, ver=version, rev=revision, para=paragraph, ste=Suite, apt=apartment, rm=room, ex=exercise
+art=article, eq=equation, ver=version, rev=revision, para=paragraph
+ste=Suite, apt=apartment, c=circa, rm=room, ex=exercise
 """)
 """Written with a full stop before a number."""
 
@@ -266,6 +267,7 @@ CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"), "US$": ("US dollar", "US dollars", "cent", "cents"),
     "A$": ("Australian dollar", "Australian dollars", "cent", "cents"),
     "C$": ("Canadian dollar", "Canadian dollars", "cent", "cents"),
+    "R$": ("Brazilian real", "Brazilian reais", "", ""),
     "NZ$": ("New Zealand dollar", "New Zealand dollars", "cent", "cents"),
     "HK$": ("Hong Kong dollar", "Hong Kong dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"), "€": ("euro", "euros", "cent", "cents"),

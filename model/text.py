@@ -31,6 +31,7 @@ from model.abbreviations import (
 )
 from model.normalize.addresses import is_telephone
 from model.normalize.common import MARKS, Context, letters
+from model.normalize.dates import say_month
 from model.normalize.numbers import roman, say
 from model.normalize.quantities import dotted_unit, say_unit
 from model.normalize.tokens import plain, written_words
@@ -69,7 +70,7 @@ def _abbreviated(core: str, more: bool, context: Context) -> tuple[str, bool] | 
         return "Drive", True
     if name in MONTHS and after[:1].isdecimal():
         return MONTHS[name], False
-    if said := _day(core, after):
+    if said := _day(core, after) or say_month(core, context):
         return said, True
     unit = dotted_unit(core, context)
     numbered = after[:1].isdecimal() or (roman(bare) and len(name) > 2)
@@ -106,6 +107,7 @@ def _day(core: str, after: str) -> str | None:
     if core.lower() not in DAYS or not core[0].isupper():
         return None
     dated = after[:1].isdecimal() or after.strip(MARKS).lower() in MONTHS or after.strip(MARKS) in MONTH_NAMES
+    dated = dated or after.strip(MARKS) in ("morning", "afternoon", "evening", "night")
     return DAYS[core.lower()] if dated or core not in ("Sat", "Sun", "Wed") else None
 
 
@@ -172,6 +174,8 @@ def _listed(core: str, context: Context, closed: str) -> str | None:
     before, following = context.before, context.after.strip(MARKS)
     if before[-1:].isdecimal() and say_unit(core, context):
         return None
+    if before[-1:] in ("°", "º") and core in "CF":
+        return "Celsius" if core == "C" else "Fahrenheit"
     if core in "IVX":
         if (closed.startswith(",") and len(following) > 1 and roman(following)) or (len(before) > 1 and roman(before)):
             return say(roman(core) or 0)

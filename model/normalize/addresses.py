@@ -20,6 +20,7 @@ CARD = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}|\d{4}([ -])\d{6}\2\d{5}|\d{
 _CHAIN = re.compile(r"\d+(?:-\d+){2,}(?:-?[Xx])?")
 SPACED = re.compile(r"\d+(?: \d+)+")
 _LONG = re.compile(r"\d{10,}")
+_CODES = frozenset(("code", "zip", "pin", "id", "account", "serial", "passcode", "password"))
 _LONG_DIGITS = 10
 _EMAIL = re.compile(r"(?:mailto:)?([\w.+%'-]+)@([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})")
 _URL = re.compile(
@@ -30,7 +31,7 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _PATH = re.compile(
-    r"(?:[A-Za-z]:\\|~/|\.{1,2}/|/|\\\\)[\w.~+@%-]*(?:[/\\][\w.~+@%-]*)*|[\w.-]+(?:[/\\][\w.-]+)*[/\\][\w-]*\.\w{1,5}"
+    r"(?:[A-Za-z]:[\\/]|~/|\.{1,2}/|/|\\\\)[\w.~+@%-]*(?:[/\\][\w.~+@%-]*)*|[\w.-]+(?:[/\\][\w.-]+)*[/\\][\w-]*\.\w{1,5}"
 )
 _FILE = re.compile(r"\.?[A-Za-z_][\w+-]*(?:\.[A-Za-z_][\w+-]*|\.\d+(?=\.[A-Za-z]))*\.[A-Za-z]\w{0,9}|\.[a-z][\w-]{2,}")
 _HANDLE = re.compile(r"@([A-Za-z_][\w.-]*)")
@@ -67,6 +68,8 @@ def is_telephone(core: str) -> bool:
 
 def say_telephone(core: str, context: Context) -> str | None:
     """Groups of digits one by one, with a pause between groups; "800" after a "1" as eight hundred."""
+    if context.before.lower() in _CODES and core.isdecimal() and len(core) > 3:
+        return digits(core)
     if _LONG.fullmatch(core) and not (core.endswith("000000") and core[0] != "0"):
         groups = [core[:3], core[3:6], core[6:]] if len(core) == _LONG_DIGITS else [core]
         return ", ".join(digits(group) for group in groups)

@@ -18,7 +18,6 @@ from model.abbreviations import (
     RULED,
     RULERS,
     SYMBOLS,
-    WHOLE,
 )
 from model.normalize.common import MARKS, Context, letters
 from model.normalize.numbers import amount, digits, roman, say, year
@@ -31,7 +30,7 @@ _VOWELS = frozenset("aeiouy")
 _CAPITALS = re.compile(r"([A-Z]{2,})(['’]?s|['’]d)?")
 _LETTER_AND = re.compile(r"([A-Z]+)&([A-Z]+)('s)?")
 _SPELLED = re.compile(r"(?:[A-Za-z]-){2,}[A-Za-z]|(?:[A-Z]-){1,}[A-Z]")
-_FORMULA = re.compile(r"(?:\(?[A-Z][a-z]?\d*(?:\)\d*)?)+(?:\^?\{?(\d?[+-]|[+-]\d?)\}?)?")
+_FORMULA = re.compile(r"(?:\(?[A-Z][a-z]?\d*(?:\)\d*)?)+(?:\^\{?(\d?[+-]|[+-]\d)\}?|([+-]))?")
 _FORMULA_PART = re.compile(r"[A-Z][a-z]?|\d+")
 _NO_FORMULA = frozenset(("CoOp", "HoHo", "YoY", "PoP", "PoC", "InN", "NoSQL", "CoOP", "HeLa"))
 _KEY = re.compile(r"[A-Za-z]+|[fF]\d{1,2}|[^\w\s]|\d")
@@ -51,9 +50,11 @@ def is_word(text: str) -> bool:
 
 def name_part(text: str) -> str:
     """Letters of an address or a file name: a word, or spelled."""
-    if said := WHOLE.get(text.lower()) or EXTENSIONS.get(text.lower()):
+    if said := EXTENSIONS.get(text.lower()):
         return said
-    return text if is_word(text) else letters(text)
+    if not is_word(text):
+        return letters(text)
+    return text.capitalize() if text.isupper() else text
 
 
 # -- capitals ---------------------------------------------------------------------------------------------------------
@@ -83,13 +84,20 @@ def say_spelled(core: str, context: Context) -> str | None:
 # -- formulas and keys ------------------------------------------------------------------------------------------------
 def say_formula(core: str, context: Context) -> str | None:
     """H2O, CO2, NaCl, Ca2+, SO4^2-: elements by letter, counts as numbers, the charge last."""
+    if "·" in core:
+        parts = re.fullmatch(r"([^·\d][^·]*)·(\d*)([^·]+)", core)
+        hydrate = [say_formula(parts[1], context), say_formula(parts[3], context)] if parts else []
+        return f"{hydrate[0]} dot {amount(parts[2] or '1')} {hydrate[1]}" if parts and all(hydrate) else None
     match = _FORMULA.fullmatch(core)
     if match is None or core in _NO_FORMULA:
         return None
-    body, charge = (core[: match.start(1)], match[1]) if match[1] else (core, "")
+    charge = match[1] or match[2] or ""
+    body = core[: match.start(match.lastindex)] if charge and match.lastindex else core
     parts = _FORMULA_PART.findall(body)
     elements = [part for part in parts if part.isalpha()]
     if not all(part in ELEMENTS for part in elements) or (len(elements) < 2 and not (charge or len(parts) > 1)):
+        return None
+    if any(part[0] == "0" or len(part) > 2 for part in parts if part.isdecimal()):
         return None
     if not charge and len(parts) == len(elements) and all(len(one) == 1 for one in elements):
         return None  # plain capitals
@@ -104,9 +112,9 @@ def say_formula(core: str, context: Context) -> str | None:
 
 def say_chord(core: str, context: Context) -> str | None:
     """Ctrl+Alt+Del, Cmd-Shift-P, ⌘C: keys that are pressed together."""
-    core = (
-        core.replace("⌘", "Cmd+").replace("⌥", "Opt+").replace("⇧", "Shift+").replace("⌃", "Ctrl+").replace("++", "+ +")
-    )
+    for sign, name in (("⌘", "Cmd"), ("⌥", "Opt"), ("⇧", "Shift"), ("⌃", "Ctrl")):
+        core = core.replace(f"{sign}+", sign).replace(sign, f"{name}+")
+    core = core.replace("++", "+ +")
     for joint in "+-":
         keys = [key.strip() or joint for key in core.split(joint)] if " " not in core else core.split(joint, 1)
         if len(keys) > 1 and keys[0].lower() in MODIFIERS and all(_KEY.fullmatch(key.strip()) for key in keys if key):
@@ -131,6 +139,9 @@ def say_roman(core: str, context: Context) -> str | None:
     if core.endswith("'s"):
         said = say_roman(core[:-2], context)
         return f"{said}'s" if said else None
+    if core.islower() and len(core) > 1 and context.before.lower() in ("page", "pages", "scene", "chapter", "part"):
+        small = roman(core.upper())
+        return say(small) if small else None
     value = roman(core)
     if value is None:
         return None

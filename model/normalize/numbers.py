@@ -22,7 +22,7 @@ _EUROPEAN = re.compile(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+
 _COMMA_DECIMAL = re.compile(r"\d+,\d{1,2}")
 _SCIENTIFIC = re.compile(rf"({NUMBER})(?: ?([x×*·⋅]) ?10\^?\(?([+-]?\d+)\)?|[eE]([+-]?\d+))")
 _POWER = re.compile(rf"({NUMBER})\^[({{]?([+-]?\d+)[)}}]?(?:st|nd|rd|th)?")
-_FRACTION = re.compile(rf"(?:(\d+)[ -])?({WHOLE})/({WHOLE})")
+_FRACTION = re.compile(rf"(?:(\d+)[ -])?({WHOLE})/({WHOLE})(?:ths?|rds?|nds?|sts?)?")
 _SCORE = re.compile(rf"({NUMBER})/({NUMBER})")
 _RATIO = re.compile(rf"({NUMBER}):({NUMBER})(?::({NUMBER}))?")
 _VERSION = re.compile(r"(v|V|ver\.|rev\.)?(\d+(?:\.\d+)+)([a-z]{1,2}\d*)?")
@@ -111,7 +111,7 @@ def fraction(above: str, below: str) -> str:
     over, under = int(above.replace(",", "")), int(below.replace(",", ""))
     if not 0 < over < under or "0" in (above[0], below[0]):
         return f"{amount(above)} over {amount(below)}"
-    name = {2: "half", 4: "quarter"}.get(under) or say(under, "ordinal")
+    name = {2: "half", 4: "quarter"}.get(under) or say(under, "ordinal").removeprefix("one ")
     return f"{amount(above)} {name if over == 1 else 'halves' if under == 2 else f'{name}s'}"
 
 

@@ -21,7 +21,7 @@ from model.normalize.common import Context, letters
 from model.normalize.numbers import NUMBER, amount, mixed, say
 
 # -- money ------------------------------------------------------------------------------------------------------------
-_SIGN = r"(?:US\$|NZ\$|HK\$|A\$|C\$|[$£€¥₹₩₽₺₿])"
+_SIGN = r"(?:US\$|NZ\$|HK\$|A\$|C\$|R\$|[$£€¥₹₩₽₺₿])"
 _CODE = r"(?:USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC)"
 _LARGE = r"(?:[kKmMbBtT]|mn|mln|MM|[bB]n|bln|tr?n|thousand|million|billion|trillion)"
 _SPAN = rf"{NUMBER}(?:\s?(?:-|to)\s?{NUMBER})?"
@@ -82,11 +82,11 @@ _QUANTITY = re.compile(
     r"((?:sq|cu|fl)\.? [a-z]+|[A-Za-zµμΩ°º℃℉][A-Za-zµμΩ°º℃℉]*\^?[23]?(?:[/·⋅*][A-Za-zµμΩ]+\^?[23]?)*)\.?"
 )
 _RATE = re.compile(rf"({NUMBER})(%|x)?/([A-Za-z]{{2,}})")
-_FEET = re.compile(r"(\d+)(?:'|′| ?ft\.? |-foot-)(\d+(?:\.\d+)?)(?:\"|″|''| ?in\.?)?")
+_FEET = re.compile(r"(\d+)(?:['′] ?| ?ft\.? |-foot-)(\d+(?:\.\d+)?)(?:\"|″|''| ?in\.?)?")
 _LENGTH = re.compile(rf"({NUMBER})(?: (\d+)/(\d+))?(['′\"″])")
 _CLOCKED = re.compile(r"(?:(\d+)h)? ?(?:(\d+)m(?:in)?)? ?(?:(\d+)s)?")
 _COORDINATE = re.compile(r"(\d+(?:\.\d+)?)°(?: ?(\d+(?:\.\d+)?)['′])?(?: ?(\d+(?:\.\d+)?)[\"″])? ?([NSEW])?")
-_BY = re.compile(rf"({NUMBER})([a-z\"']*)[x×]({NUMBER})(?:[x×]({NUMBER}))?([a-z\"']*)")
+_BY = re.compile(rf"({NUMBER})([a-z′″]*)[x×]({NUMBER})(?:[x×]({NUMBER}))?([a-z′″]*)")
 _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _SECONDS = ("second", "minute", "hour", "millisecond", "microsecond", "nanosecond")
 _LARGE_LETTERS = {"K": "thousand", "M": "million", "B": "billion", "T": "trillion"}
@@ -119,6 +119,14 @@ def _factor(text: str, single: bool) -> str | None:
     return f"{said} {'squared' if exponent == 'square' else 'cubed'}" if exponent and name in _SECONDS else said
 
 
+def _share(text: str) -> str | None:
+    """What a rate is taken of: "person", "100km"."""
+    match = re.fullmatch(r"(\d+)([A-Za-z]+)", text)
+    if match and _name(match[2]):
+        return f"{amount(match[1])} {_factor(match[2], single=False)}"
+    return text if len(text) > 2 and text.islower() and text.isalpha() else None
+
+
 def unit_of(text: str, single: bool) -> str | None:
     """What a unit is called: "km/h", "m/s^2", "kg·m", "sq ft"; None where it is none. Capitals count."""
     if area := _AREA.fullmatch(text):
@@ -128,7 +136,7 @@ def unit_of(text: str, single: bool) -> str | None:
     above, *below = text.split("/")
     factors = re.split(r"[·⋅*]", above)
     said = [_factor(factor, single or index + 1 < len(factors)) for index, factor in enumerate(factors)]
-    said += [_factor(part, single=True) or (part if len(part) > 2 and part.islower() else None) for part in below]
+    said += [_factor(part, single=True) or _share(part) for part in below]
     if None in said:
         return None
     words = [one for one in said if one]
@@ -241,7 +249,7 @@ def say_dimensions(core: str, context: Context) -> str | None:
     if match is None or "×" in core:
         return None
     first, unit, second, third, last = match.groups()
-    marks = {"": "", '"': " inches", "'": " feet"}
+    marks = {"": "", "″": " inches", "′": " feet"}
     names = [marks.get(one) if one in marks else f" {unit_of(one, single=False)}" for one in (unit, last)]
     if any(one is None or "None" in one for one in names):
         return None

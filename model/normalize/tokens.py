@@ -20,12 +20,12 @@ GROUP_WORDS = 7
 _WORD = re.compile(r"\S+")
 _NUMBER = r"[-+~<>≤≥≈±−–]?[$£€¥₹]?[-−–]?\d[\d,.]*"
 _BEGINS = re.compile(
-    rf"\(?(?:US|NZ|HK|[AC])?{_NUMBER}(?:(?:st|nd|rd|th)|[-–/]\S*|\))?|\(?\+?\(?\d[\d()./–-]*|[€$£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)|[Nn]o\."
+    rf"\(?(?:US|NZ|HK|[AC])?{_NUMBER}(?:(?:st|nd|rd|th)|[-–/]\S*|\)|[kKMB]|bn|mn|[’'])?|\(?\+?\(?\d[\d()./–-]*|[€$£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)|[Nn]o\."
 )
 _MAGNITUDE = "|".join(MAGNITUDES) + "|bn|mn|tn"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?,?"
 _CONTINUES = re.compile(
-    rf"\(?[\d½⅓⅔¼¾⅛⅜⅝⅞][\d()/.,⁄⁰¹²³⁴⁵⁶⁷⁸⁹^-]*['\"′″]?[.,;:?!)]*|(?:{_MAGNITUDE})[.,;:?!)]*|of|{_MONTH}|'\d\d"
+    rf"\(?[\d½⅓⅔¼¾⅛⅜⅝⅞][\d()/.,⁄⁰¹²³⁴⁵⁶⁷⁸⁹^-]*['\"′″”]?[.,;:?!)]*|(?:{_MAGNITUDE})[.,;:?!)]*|of|{_MONTH}|'\d\d"
     r"|(?:[€$£¥₹¢]|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC)(?:/\w+)?[.,;:?!)]*|(?:sq|cu|fl)\.?|(?:ft|in|m|km|mi|yd|cm|mm|oz)\.?,?"
     r"|[×x·]|10\S+|(?:am|pm|a\.m\.|p\.m\.)|[\"″]|\+"
 )
@@ -34,7 +34,7 @@ _ENDS_RUN = re.compile(r"(?<!sq|ft|cu|fl|.m)(?<!Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|
 _MONEY_CORE = re.compile(r"[$£€¥₹]|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC|¢")
 _MIXED = re.compile(r"[-+~<>≤≥≈±]?\d{1,3} (?:\d{1,2}/\d{1,2}|[½⅓⅔¼¾⅛⅜⅝⅞])['\"′″]?")
 _AREA = re.compile(rf"{_NUMBER} (?:sq|cu|fl)\.? (?:ft|in|m|km|mi|yd|cm|mm|oz)\.?")
-_FEET = re.compile(r"\d+ ?ft\.? \d{1,2} in\.?")
+_FEET = re.compile(r"\d+(?: ?ft\.?|′) \d{1,2}(?: in\.?|″)")
 _SCIENTIFIC = re.compile(r"[-+~<>≤≥≈±−–]?\d+(?:\.\d+)? ?[×x·] ?10(?:\^[({]?[-+−–]?\d+[)}]?|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+)")
 _THOUSANDS = re.compile(r"[$£€¥]?[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d+)?(?: [$£€¥])?")
 _LEAD_IN = re.compile(
@@ -53,7 +53,7 @@ _QUOTES = str.maketrans(
      "\ufe0f": None, "\u20e3": None}
 )  # fmt: skip
 _INCHES = re.compile(r"(?<=\d)\"(?=[.,;:?!)x×]*$|x|×)")
-_FEET_MARK = re.compile(r"(?<=\d)'(?=\d|[.,;:?!)]*$)")
+_FEET_MARK = re.compile(r"(?<=\d)'(?=\d|[x×]|[.,;:?!)]*$)")
 _LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\s]|\([^()\s]*\))*\)|\]\((?:https?://|www\.|mailto:|/|#|\.)[^)\s]*\)")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:|www\.)[^>\s]+|[\w.+-]+@[\w.-]+)>")
 _TAG = re.compile(
@@ -80,7 +80,8 @@ def plain(word: str) -> str:
     word = _AUTOLINK.sub(r"\1", _LINK.sub(lambda match: match[1] or "", word))
     word = _TAG.sub(" ", word).strip() if "<" in word else word
     word = re.sub(r"(?<=\d)''(?!')", '"', word)
-    word = word if word.count('"') > 1 else _INCHES.sub("″", word)
+    word = re.sub(r"(\d)[’'] ?(\d{1,2}(?:\.\d+)?)[”\"]", r"\1′ \2″", word)
+    word = word if word[:1] == '"' else _INCHES.sub("″", word)
     word = _FEET_MARK.sub("′", word) if word[:1] != "'" else word
     word = word.translate(_QUOTES)
     return _UNDERLINES.sub("", _STARS.sub(_star, word))
@@ -205,7 +206,7 @@ def _is_group(plains: list[str], words: list[re.Match[str]], passage: str, space
         return len(plains) == 2 and not said_no and _is_number_sign([word[0] for word in words])
     if re.search(r"[.,;:?!]$", plains[-2]) and not re.search(rf"{_MONTH}$|(?:sq|cu|fl|ft|m)\.$", plains[-2]):
         return False
-    core = " ".join(plains)
+    core = plain(" ".join(word[0] for word in words[: len(plains)]))
     core = core if core.endswith((".m.", "in.", "ft.")) else _ENDING.sub("", core)
     bare, led = core.lstrip("-+~<>≤≥≈±("), _LEAD_IN.search(passage) is not None
     if _MONEY_CORE.search(core) and quantities.say_money(bare, Context()):
@@ -227,6 +228,8 @@ def _is_identifier(core: str, led: bool) -> bool:
     groups = core.split()
     if sum(map(len, groups)) < 5:
         return False
+    if any(group[0] == "0" and group != "000" for group in groups[1:]) and len(groups[0]) > 2:
+        return True
     return led or bool(TELEPHONE.fullmatch(core) or CARD.fullmatch(core)) or (len(groups) > 2 and groups[0][0] == "0")
 
 

@@ -60,8 +60,8 @@ _WITHOUT_DIGITS: tuple[Verbaliser, ...] = (
     quantities.say_units,
     letters.say_spelled,
     letters.say_chord,
-    letters.say_formula,
     letters.say_capitals,
+    letters.say_formula,
 )
 _ADDRESSES: tuple[Verbaliser, ...] = (addresses.say_url, addresses.say_path, addresses.say_handle)
 
@@ -94,6 +94,10 @@ def _known(core: str, context: Context) -> str | None:
         return quantities.say_unit(core, context)
     if name in TITLES and context.after[:1].isupper() and core[:1].isupper() and len(core) > 1:
         return TITLES[name]
+    if re.fullmatch(r"[-=_*#~|]{2,}", core) and core not in OPERATORS:
+        return ","
+    if core == "|":
+        return ","
     if core in OPERATORS:
         return _operator(core, context)
     if _DOTTED_LETTERS.fullmatch(core):
