@@ -146,6 +146,8 @@ WHOLE = {
     "n/a": "not applicable",
     "tcp/ip": "tee see pee eye pee",
     "phd": "pee aitch dee",
+    "bsc": "bee ess see",
+    "msc": "em ess see",
     "phds": "pee aitch dees",
     "vs": "versus",
     "etc": "et cetera",

@@ -39,7 +39,10 @@ from model.normalize.verbalise import verbalise
 
 _PARTS = re.compile(r"([(\[{\"']*)(.*?)([.,;:?!)\]}\"']*)", re.DOTALL)
 _DOTTED_LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
-_GROUP_WITH_STOP = re.compile(r"\d.* (?:sq|cu|fl|ft|in|mi|yd|oz|[ap]\.m|Jan|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec)$")
+_GROUP_WITH_STOP = re.compile(
+    r"\d.* (?:sq|cu|fl|ft|in|mi|yd|oz|[ap]\.m|Jan|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec)$"
+    r"|-(?:Mon|Tues?|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec)$"
+)
 _AROUND = f"{MARKS}()[]{{}}\"'"
 
 
@@ -91,7 +94,7 @@ def _abbreviated(core: str, more: bool, context: Context) -> tuple[str, bool] | 
     if _DOTTED_LETTERS.fullmatch(core):
         if core.islower() and name not in ("a.m", "p.m"):
             return letters(core), False
-        initials = follows_name and core.isupper() and name not in ("u.s", "u.k", "a.m", "p.m", "d.c")
+        initials = follows_name and core.isupper() and name not in ("a.m", "p.m")
         return letters(core), not initials
     if len(core) == 1 and core.isupper() and core != "I" and follows_name:
         return letters(core), False

@@ -31,6 +31,7 @@ _CAPITALS = re.compile(r"([A-Z]{2,})(['’]?s|['’]d)?")
 _LETTER_AND = re.compile(r"([A-Z]+)&([A-Z]+)('s)?")
 _SPELLED = re.compile(r"(?:[A-Za-z]-){2,}[A-Za-z]|(?:[A-Z]-){1,}[A-Z]")
 _FORMULA = re.compile(r"(?:\(?[A-Z][a-z]?\d*(?:\)\d*)?)+(?:\^\{?(\d?[+-]|[+-]\d)\}?|([+-]))?")
+_HYDRATE = re.compile(r"([^·\d][^·]*)·(\d*)([^·]+)")
 _FORMULA_PART = re.compile(r"[A-Z][a-z]?|\d+")
 _NO_FORMULA = frozenset(("CoOp", "HoHo", "YoY", "PoP", "PoC", "InN", "NoSQL", "CoOP", "HeLa"))
 _KEY = re.compile(r"[A-Za-z]+|[fF]\d{1,2}|[^\w\s]|\d")
@@ -85,9 +86,7 @@ def say_spelled(core: str, context: Context) -> str | None:
 def say_formula(core: str, context: Context) -> str | None:
     """H2O, CO2, NaCl, Ca2+, SO4^2-: elements by letter, counts as numbers, the charge last."""
     if "·" in core:
-        parts = re.fullmatch(r"([^·\d][^·]*)·(\d*)([^·]+)", core)
-        hydrate = [say_formula(parts[1], context), say_formula(parts[3], context)] if parts else []
-        return f"{hydrate[0]} dot {amount(parts[2] or '1')} {hydrate[1]}" if parts and all(hydrate) else None
+        return _hydrate(core, context)
     match = _FORMULA.fullmatch(core)
     if match is None or core in _NO_FORMULA:
         return None
@@ -108,6 +107,15 @@ def say_formula(core: str, context: Context) -> str | None:
     said = " ".join(letters(part) if part.isalpha() else amount(part) for part in parts)
     sign = {"+": " plus", "-": " minus"}.get(charge.strip("0123456789"), "")
     return f"{said} {digits(charge)}{sign}".replace("  ", " ") if charge else said
+
+
+def _hydrate(core: str, context: Context) -> str | None:
+    """CuSO4·5H2O."""
+    match = _HYDRATE.fullmatch(core)
+    if match is None:
+        return None
+    salt, water = say_formula(match[1], context), say_formula(match[3], context)
+    return f"{salt} dot {amount(match[2] or '1')} {water}" if salt and water else None
 
 
 def say_chord(core: str, context: Context) -> str | None:

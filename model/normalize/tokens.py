@@ -20,12 +20,12 @@ GROUP_WORDS = 7
 _WORD = re.compile(r"\S+")
 _NUMBER = r"[-+~<>≤≥≈±−–]?[$£€¥₹]?[-−–]?\d[\d,.]*"
 _BEGINS = re.compile(
-    rf"\(?(?:US|NZ|HK|[AC])?{_NUMBER}(?:(?:st|nd|rd|th)|[-–/]\S*|\)|[kKMB]|bn|mn|[’'])?|\(?\+?\(?\d[\d()./–-]*|[€$£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)|[Nn]o\."
+    rf"\(?(?:US|NZ|HK|[AC])?{_NUMBER}(?:(?:st|nd|rd|th)|[-–/]\S*|\)|[kKmMB]|bn|mn|[’'])?|\(?\+?\(?\d[\d()./–-]*|[€$£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)|[Nn]o\."
 )
 _MAGNITUDE = "|".join(MAGNITUDES) + "|bn|mn|tn"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?,?"
 _CONTINUES = re.compile(
-    rf"\(?[\d½⅓⅔¼¾⅛⅜⅝⅞][\d()/.,⁄⁰¹²³⁴⁵⁶⁷⁸⁹^-]*['\"′″”]?[.,;:?!)]*|(?:{_MAGNITUDE})[.,;:?!)]*|of|{_MONTH}|'\d\d"
+    rf"\(?[\d½⅓⅔¼¾⅛⅜⅝⅞][\d()/.,⁄⁰¹²³⁴⁵⁶⁷⁸⁹^-]*(?:[kKmMbB]|bn|mn)?['\"′″”]?[.,;:?!)]*|(?:{_MAGNITUDE})[.,;:?!)]*|of|{_MONTH}[;:?!)]*|'\d\d"
     r"|(?:[€$£¥₹¢]|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC)(?:/\w+)?[.,;:?!)]*|(?:sq|cu|fl)\.?|(?:ft|in|m|km|mi|yd|cm|mm|oz)\.?,?"
     r"|[×x·]|10\S+|(?:am|pm|a\.m\.|p\.m\.)|[\"″]|\+"
 )

@@ -68,6 +68,7 @@ _ADDRESSES: tuple[Verbaliser, ...] = (addresses.say_url, addresses.say_path, add
 _DOTTED_LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _PREFIX = re.compile(r"(\+/-|<=|>=|\+-|[<>≤≥~≈±=≠+-])(?=-?[.\d$£€¥₹(])(.+)")
 _SPAN = re.compile(r"(-?[^-]*\d[^-]*)-(-?[^-]*\d[^-]*)")
+_HALF_SPAN = re.compile(r"([ap]\.?m)\.?-(\d.*)", re.IGNORECASE)
 _SPAN_PART = re.compile(
     rf"(-?)([$£€¥₹]?)({NUMBER})(%|°[CF]?|k|K|M|x|:\d\d(?: ?[ap]m)?|[ap]m| ?[ap]\.m\.?|st|nd|rd|th)?", re.IGNORECASE
 )
@@ -149,6 +150,8 @@ def _signed(core: str, context: Context) -> str | None:
 
 def _span(core: str, context: Context) -> str | None:
     """10-20, 5%-10%, 9am-5pm, 1985-86: two numbers of a kind with "to" between them."""
+    if half := _HALF_SPAN.fullmatch(core):
+        return f"{letter_names(half[1])} to {verbalise(half[2], context._replace(before=''))}"
     match = _SPAN.fullmatch(core)
     if match is None:
         return _named_span(core)
@@ -171,7 +174,7 @@ def _span(core: str, context: Context) -> str | None:
 
 def _named_span(core: str) -> str | None:
     """Mon-Fri, Jan-Mar."""
-    low, dash, high = core.partition("-")
+    low, dash, high = core.replace(".", "").partition("-")
     for table in (DAYS, MONTHS):
         if dash and low.lower() in table and high.lower() in table and low[0].isupper():
             return f"{table[low.lower()]} to {table[high.lower()]}"
@@ -181,6 +184,8 @@ def _named_span(core: str) -> str | None:
 # -- whatever is put together -----------------------------------------------------------------------------------------
 def _composed(core: str, context: Context) -> str:
     """A token of several kinds: its runs of digits, letters and signs, each in words."""
+    if re.fullmatch(r"[A-Z]+-?\d+s", core):  # several of a code: "MP3s"
+        return f"{verbalise(core[:-1], context)}s"
     core = _ABSOLUTE.sub(r" absolute value of \1 ", core)
     if "-" in core.strip("-") and not _ARITHMETIC.search(core):
         pieces = [piece for piece in core.split("-") if piece]
