@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.mouth import SAMPLES_PER_FRAME
+from model.normalize.tokens import written_words
 from model.spelling import spell
-from model.text import join, spoken, waits, written_words
+from model.text import join, spoken, waits
 from model.timeline import DURATION_UNIT_SAMPLES, QUARTER_SAMPLES, neighbour_states, quarter_features
 from model.vocabulary import DELAY
 
@@ -79,10 +81,11 @@ class SpeechPlanner:
         self._take_words()
 
     def _take_words(self) -> None:
-        words = [word for word in written_words(self._raw, self._taken) if word.complete or self._finished]
+        written = written_words(self._raw, self._taken)
+        words = list(takewhile(lambda word: word.complete or self._finished, written))
         for index, word in enumerate(words):
             after = words[index + 1].text if index + 1 < len(words) else ""
-            if not after and not self._finished and waits(word.text):
+            if not after and not self._finished and waits(word.text, self._before):
                 return
             waiting = [one.spoken for one in self._words]
             said = join(waiting, spoken(word.text, self._before, after))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.convnext import ConvStack
-from model.text import MARKS
+from model.normalize.common import MARKS
 
 if TYPE_CHECKING:
     from model.tts_adapter import TtsAdapterConfig

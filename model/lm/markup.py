@@ -2,7 +2,7 @@
 
 Language models write Markdown: emphasis, headings, lists, links, code, tables, sometimes LaTeX and emoji. A voice has
 none of these. The filter gives words: signs are dropped, items of a list and lines become pauses, a link becomes its
-text, an address becomes the words for it.
+text. Addresses and hashtags stay as they are written: `model.text` has words for them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _REFERENCE = re.compile(r"\[\^?\d{1,3}\]")
 _AUTOLINK = re.compile(r"<((?:https?://|www\.)[^>]+)>")
 _TAG = re.compile(r"</?[A-Za-z][^>]*>")
-_ADDRESS = re.compile(r"(?:https?://(?:www\.)?|(?<!\w)www\.)([\w-]+(?:\.[\w-]+)*)(?:[:/?#][^\s)\]]*[\w/=&#-])?")
 _LATEX = (
     (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r"\1/\2"),
     (re.compile(r"\\(?:text|mathrm|mathbf|boxed)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\sqrt\{([^{}]*)\}"), r"square root of \1"),
+    (re.compile(r"\\leq?(?![A-Za-z])"), "≤"),
+    (re.compile(r"\\geq?(?![A-Za-z])"), "≥"),
+    (re.compile(r"\\neq?(?![A-Za-z])"), "≠"),
+    (re.compile(r"\\pm(?![A-Za-z])"), "±"),
+    (re.compile(r"\\approx(?![A-Za-z])"), "≈"),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), " times "),
     (re.compile(r"\\div(?![A-Za-z])"), " divided by "),
     (re.compile(r"\\([A-Za-z]+)"), r" \1 "),
@@ -39,7 +44,7 @@ _LATEX = (
 _MATH_BRACKET = re.compile(r"\\[()\[\]]|\$\$|\$(?!\d)")
 _CODE_MARK = re.compile(r"`+|~~")
 _EMPHASIS = re.compile(r"\*{2,}|(?<!\w)\*|\*(?!\w)|(?<!\w)_+|_+(?!\w)")
-_HASH = re.compile(r"#+(?![\w#])|#+(?=[A-Za-z])")
+_HASH = re.compile(r"#+(?![\w#])|##+(?=[A-Za-z])")
 _EMOTICON = re.compile(r"[:;]'?-?[)(DPpO/|]+|<3|\^\^")
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\U00002600-\U000027bf\U00002b00-\U00002bff\U00002300-\U000023ff"
@@ -192,7 +197,6 @@ class MarkupFilter:
         text = _TAG.sub("", _AUTOLINK.sub(r"\1", text))
         if _EMOTICON.fullmatch(text):
             return ""
-        text = _ADDRESS.sub(lambda match: match[1].replace(".", " dot "), text)
         text = _MATH_BRACKET.sub("", text)
         if "\\" in text:
             for pattern, said in _LATEX:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.text import MARKS, speakable, spoken, waits
+from model.normalize.common import MARKS
+from model.text import speakable, spoken, waits
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ from model.text import MARKS, speakable, spoken, waits
         ("No. 5 is on. No. I won't", "Number five is on. No. I won't"),
         ("**Bold** and `code`", "Bold and code"),
         ("# Fruit\n* apples\n* pears", "Fruit. apples. pears"),
-        ("see https://example.org/a?b now", "see example dot org now"),
+        ("see https://example.org/a?b now", "see example dot org slash eh question mark bee now"),
         ("well (yes) … no", "well, yes, no"),
         ("rock & roll — ok", "rock and roll, okay"),
         ("the students' 'own' don't", "the students own don't"),

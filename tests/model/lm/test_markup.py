@@ -34,7 +34,10 @@ def words(*pieces: str) -> list[str]:
         ("10. That is it.", "10. That is it."),
         ("The answer is\n42.\nGood.", "The answer is. 42. Good."),
         ("See [the BBC news](https://www.bbc.com/x) now.", "See the BBC news now."),
-        ("Go to https://www.bbc.com/news. Or www.python.org, too.", "Go to bbc dot com. Or python dot org, too."),
+        (
+            "Go to https://www.bbc.com/news. Or www.python.org, too.",
+            "Go to https://www.bbc.com/news. Or www.python.org, too.",
+        ),
         ("Water is wet [1] and [x y.", "Water is wet and [x y."),
         ("A: Yes 😀!", "Yes !"),
         ("**Assistant:** Hello 👋🏽", "Hello"),
@@ -46,7 +49,7 @@ def words(*pieces: str) -> list[str]:
         ("2 * 3 is six", "2 times 3 is six"),
         ("| a | b |\n|---|---|\n| 1 | 2 |", "a b. 1 2"),
         ("> quoted<br> text :)", "quoted text"),
-        ("---\nHi #5 #fun", "Hi #5 fun"),
+        ("---\nHi #5 #fun", "Hi #5 #fun"),
     ],
 )
 def test_what_is_written_and_what_is_said(written: str, said: str) -> None:
