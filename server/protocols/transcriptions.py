@@ -25,7 +25,7 @@ from server.protocols.http_answers import EVENT_STREAM, AnswerResponse, sse, unl
 from server.protocols.http_requests import bounded, need_key, need_model
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses, of_model, of_validation
 from server.service import Service
-from server.sound_files import READABLE, read_sound
+from server.sound_files import READABLE, read_sound_file
 from server.turns import SAMPLE_RATE
 
 _TRY_AGAIN_S, _TRIES = 0.5, 60
@@ -147,7 +147,7 @@ async def _received(service: Service, request: Request) -> Recording:
             400, "invalid_body", f"the body is no form ({error.detail}); send multipart/form-data"
         ) from error
     try:
-        samples = await asyncio.to_thread(read_sound, data, settings.max_transcription_s)
+        samples = await read_sound_file(data, settings.max_transcription_s)
     except OmniError as error:
         raise ApiError(400, error.code, str(error), "file") from error
     return Recording(samples, asked)
