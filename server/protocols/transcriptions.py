@@ -22,7 +22,7 @@ from model.vocabulary import Task
 from server.generator import Generator
 from server.pauses import pieces
 from server.protocols.http_answers import EVENT_STREAM, AnswerResponse, sse, unless_gone
-from server.protocols.http_requests import bounded, need_key, need_model
+from server.protocols.http_requests import bounded, client_of, need_key, need_model
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses, of_model, of_validation
 from server.service import Service
 from server.sound_files import READABLE, read_sound_file
@@ -127,7 +127,7 @@ def transcriptions_router(service: Service) -> APIRouter:
         recording = await _received(service, request)
         service.metrics.turns.labels("http").inc()
         model = service.models.get_or_default(recording.asked.model)
-        segments = _segments(service, model, recording.samples)
+        segments = _segments(service, model, recording.samples, client_of(request))
         if recording.asked.stream:
             first = await unless_gone(request, anext(segments, None))  # what cannot be heard has a status of its own
             return AnswerResponse(service, _events(first, segments, recording.seconds), EVENT_STREAM)
@@ -168,24 +168,26 @@ async def _fields(form: FormData) -> tuple[TranscriptionRequest, bytes]:
     return asked, await file.read()
 
 
-async def _segments(service: Service, model: Generator, samples: np.ndarray) -> AsyncGenerator[Segment, None]:
+async def _segments(
+    service: Service, model: Generator, samples: np.ndarray, client: str
+) -> AsyncGenerator[Segment, None]:
     """What was heard, piece by piece; pieces without words are left out."""
     whole = len(samples) <= WINDOW_SECONDS * SAMPLE_RATE
     spans = [(0, len(samples))] if whole else await pieces(service.voices, samples)
     number = 0
     for index, (begin, end) in enumerate(spans):
-        text = await _heard(model, samples[begin:end], patient=index > 0)
+        text = await _heard(model, Question(audio=samples[begin:end], task=Task.A1T1, client=client), patient=index > 0)
         if text:
             start, stop = (round(at / SAMPLE_RATE, _DIGITS) for at in (begin, end))
             yield Segment(id=number, start=start, end=stop, text=text)
             number += 1
 
 
-async def _heard(model: Generator, samples: np.ndarray, patient: bool) -> str:
+async def _heard(model: Generator, piece: Question, patient: bool) -> str:
     """The words of one piece. Who is `patient` waits for a place: the rest of the recording is heard already."""
     for tries_left in reversed(range(_TRIES if patient else 1)):
         try:
-            async with aclosing(model.generate(Question(audio=samples, task=Task.A1T1))) as events:
+            async with aclosing(model.generate(piece)) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         return event.text.strip()
