@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from model.audio import AudioError
+from model.request import EngineFull
 from server.media_files import media_blocks, media_format
 from server.mono import MonoRecording, WorkLimit
 
@@ -24,11 +25,21 @@ _BLOCK_SAMPLES = 1 << 18
 _RIFF_HEAD, _CHUNK_HEAD, _LONGEST_CHUNK = 12, 8, (1 << 32) - 1
 _WORKERS = ThreadPoolExecutor(2, "sound-file")
 """Of their own: files that are slow to decode keep nobody waiting but other files."""
+_MOST_FILES = 16
+"""Read or waiting at the same time: each is held in memory."""
+_waiting: set[object] = set()
 
 
 async def read_sound_file(data: bytes, longest_s: float) -> np.ndarray:
-    """`read_sound` in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(_WORKERS, read_sound, data, longest_s)
+    """`read_sound` in a thread. Raises `EngineFull` where too many files wait."""
+    if len(_waiting) >= _MOST_FILES:
+        raise EngineFull(f"{len(_waiting)} sound files are being read or waiting; try again later")
+    ticket = object()
+    _waiting.add(ticket)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_WORKERS, read_sound, data, longest_s)
+    finally:
+        _waiting.discard(ticket)
 
 
 def read_sound(data: bytes, longest_s: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from model.audio import WINDOW_SECONDS
-from model.request import Done, EngineFull, GenerationFailed, OmniError
+from model.request import Done, EngineFull, GenerationFailed, InvalidRequest, OmniError
 from model.request import Request as Question
 from model.vocabulary import Task
 from server.generator import Generator
@@ -148,7 +148,7 @@ async def _received(service: Service, request: Request) -> Recording:
         ) from error
     try:
         samples = await read_sound_file(data, settings.max_transcription_s)
-    except OmniError as error:
+    except InvalidRequest as error:
         raise ApiError(400, error.code, str(error), "file") from error
     return Recording(samples, asked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import resource
 import struct
@@ -16,9 +17,10 @@ import pytest
 import soundfile
 
 from model.audio import AudioError
+from model.request import EngineFull
 from server.media_files import media_format
 from server.mono import CHANNELS, MonoRecording, SoundTooLong, WorkLimit
-from server.sound_files import read_sound
+from server.sound_files import read_sound, read_sound_file
 from tests.server.harness import FakeClock, running
 from tests.server.media import media_file, tone
 from tests.server.scripted import ScriptedGenerator
@@ -267,3 +269,12 @@ async def test_a_browsers_recording_is_taken(name: str, kind: str) -> None:
         answer = await http.post("/v1/audio/transcriptions", data={"model": "m"}, files={"file": (name, data, kind)})
         assert answer.status_code == 200, answer.text
         assert answer.json()["usage"]["seconds"] == pytest.approx(1, abs=0.1)
+
+
+async def test_so_many_files_are_read_at_once_and_no_more() -> None:
+    reading = [asyncio.ensure_future(read_sound_file(wav(tone(1)), LONGEST_S)) for _ in range(16)]
+    await asyncio.sleep(0)
+    with pytest.raises(EngineFull, match="try again"):
+        await read_sound_file(wav(tone(1)), LONGEST_S)
+    assert all(len(samples) for samples in await asyncio.gather(*reading))
+    assert len(await read_sound_file(wav(tone(1)), LONGEST_S))
