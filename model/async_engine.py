@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import torch
 from model.answer import Deferred
 from model.cancellation import while_wanted
 from model.engine import Engine, as_omni_error
+from model.fair_queue import may_take
+from model.fair_worker import FairWorker
 from model.mouth import SAMPLE_RATE
 from model.omni import MiniOmni
 from model.prepare import Prepared
@@ -23,6 +25,11 @@ from model.request import AudioChunk, Done, EngineFull, Event, GenerationFailed,
 UNTAKEN_SAMPLES = 20 * SAMPLE_RATE
 """An answer rests while so much of its sound has not been taken, until half of it is: a slow reader of a long text then
 costs 2 MB. Longer than anybody who plays what comes needs ahead."""
+
+LONGEST_REST_S = 3.0
+"""Of a recording whose client has sent more of them: its hearing rests while others wait for a first sound …"""
+_REST_S = 0.01
+"""… and looks so often whether they do."""
 
 
 @dataclass(eq=False)
@@ -33,6 +40,7 @@ class _Listener:
     events: asyncio.Queue[Event | OmniError]
     hold: Callable[[bool], None]
     """Let the answer rest, or go on."""
+    client: str | None = None
     number: int | None = None
     gone: bool = False
     deferred: int = 0
@@ -95,11 +103,11 @@ class AsyncEngine:
         self._decoder: threading.Thread | None = None
         self._counting = threading.Lock()
         """Held where a listener's deferred events are counted, by two threads."""
-        self._ears: ThreadPoolExecutor | None = None
+        self._ears: FairWorker | None = None
         self._open_answers: set[_Listener] = set()
         self._cores = 1
-        self._hearing = False
-        """Somebody is being heard now."""
+        self._heard = 0
+        """Who is being heard now: one, or one and another that it makes way for."""
 
     @property
     def name(self) -> str:
@@ -114,7 +122,7 @@ class AsyncEngine:
             return
         if self._engine is None:
             await asyncio.to_thread(self._open)
-        self._ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ears")
+        self._ears = FairWorker("ears")
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
         self._decoder = threading.Thread(target=self._decode, name="codec", daemon=True)
@@ -138,7 +146,7 @@ class AsyncEngine:
         if self._engine is not None:
             self._engine.cancel_all()
         if self._ears is not None:
-            self._ears.shutdown(wait=False, cancel_futures=True)
+            self._ears.stop()
 
     @property
     def active(self) -> int:
@@ -150,12 +158,12 @@ class AsyncEngine:
         engine = self._engine
         if engine is None or self._thread is None:
             raise EngineFull("the model is not open yet; try again when /ready says so")
-        if self.active >= self._max_slots + self._max_queue:
-            raise EngineFull(f"{self.active} requests are in progress or waiting; try again later")
+        self._check_room(request.client)
         listener = _Listener(
             asyncio.get_running_loop(),
             asyncio.Queue(),
             lambda held: self._commands.put(lambda: self._hold(engine, listener, held)),
+            request.client,
         )
         self._open_answers.add(listener)
         try:
@@ -178,6 +186,15 @@ class AsyncEngine:
             listener.gone = True
             self._commands.put(lambda: self._leave(engine, listener))
 
+    def _check_room(self, client: str | None) -> None:
+        """Raises `EngineFull` where everything is taken, or this client has its share of it."""
+        free = self._max_slots + self._max_queue - self.active
+        held = 0 if client is None else sum(listener.client == client for listener in self._open_answers)
+        if free <= 0:
+            raise EngineFull(f"{self.active} requests are in progress or waiting; try again later")
+        if not may_take(held, free):
+            raise EngineFull(f"{held} requests of this client are in progress or waiting; try again when one has ended")
+
     def prefill_ahead(self, request: Request) -> None:
         """A conversation's next prompt will begin as this request's does, whatever is asked: prefill that beginning
         while nobody is being answered. Its question does not count. Returns at once."""
@@ -194,19 +211,31 @@ class AsyncEngine:
             raise as_omni_error(error) from error
 
     async def _hear(self, engine: Engine, request: Request) -> Prepared:
-        wanted = True
+        ears, wanted = self._ears, True
+        assert ears is not None
+
+        rests_until = time.monotonic() + LONGEST_REST_S
+
+        def still_wanted() -> bool:
+            if wanted:
+                ears.make_way()
+            if ears.crowded:
+                self._share_cores(self._half)
+            while wanted and ears.crowded and engine.keeps_waiting(request.client) and time.monotonic() < rests_until:
+                time.sleep(_REST_S)
+            return wanted
 
         def hear() -> Prepared:
-            self._hearing = True
+            self._heard += 1
             try:
-                self._share_cores(self._half if engine.busy else self._cores)
-                with while_wanted(lambda: wanted):
+                self._share_cores(self._half if engine.busy or ears.crowded else self._cores)
+                with while_wanted(still_wanted):
                     return engine.prepare(request)
             finally:
-                self._hearing = False
+                self._heard -= 1
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._ears, hear)
+            return await asyncio.wrap_future(ears.submit(request.client, hear))
         finally:
             wanted = False
 
@@ -231,6 +260,11 @@ class AsyncEngine:
         if not isinstance(omni, MiniOmni):
             omni = MiniOmni.from_pretrained(omni, self._device, self._dtype, self._cache_dir)
         self._engine = Engine(omni, self._max_slots, self._max_queue)
+        self._engine.listening = self._listening
+
+    def _listening(self) -> bool:
+        """Somebody is being heard who does not send one recording after the other."""
+        return self._heard > 0 and self._ears is not None and not self._ears.crowded
 
     def _submit(self, engine: Engine, prepared: Prepared, listener: _Listener) -> None:
         if listener.gone:
@@ -255,11 +289,14 @@ class AsyncEngine:
         assert engine is not None
         while True:
             while not self._has_work(engine) or not self._commands.empty():
-                command = self._commands.get()
+                try:
+                    command = self._commands.get(timeout=_REST_S if engine.resting else None)
+                except queue.Empty:
+                    continue
                 if command is None:
                     return
                 command()
-            wide = (engine.reading or engine.large) and not self._hearing
+            wide = (engine.reading or engine.large) and not self._heard
             self._share_cores(self._cores if wide else self._half)
             for number, event in self._step(engine):
                 listener = self._listeners.get(number)
@@ -276,7 +313,7 @@ class AsyncEngine:
 
     def _has_work(self, engine: Engine) -> bool:
         """Who has been heard will be answered next: a prompt that may come later waits for that."""
-        return engine.busy or (engine.prefills_ahead and not self._hearing)
+        return engine.busy or (engine.prefills_ahead and not self._heard)
 
     def _decode(self) -> None:
         """The codec's thread: sound is decoded while the engine takes its next step."""

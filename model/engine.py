@@ -7,8 +7,7 @@ chunk due. Answers join, leave and are cancelled between steps; none changes wha
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from model import pacing
 from model.answer import CHUNKS, Answer, Deferred, WrittenAnswer
 from model.answer_maker import AnswerMaker
+from model.fair_queue import FairQueue, may_take
 from model.planned_answer import AdapterAnswer, PlannedAnswer
 from model.prefill_ahead import PrefillAhead
 from model.prepare import Prepared, prepare
@@ -31,6 +31,7 @@ from model.request import (
 )
 from model.rows import BodyRow, RowPool
 from model.sampling import sample
+from model.sharing import Shares, can_rest
 from model.vocabulary import DELAY, Task
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ SMALL_WINDOW = 1024
 
 
 class Engine:
-    """Answers requests of one model, up to `max_slots` at once; up to `max_queue` more wait their turn."""
+    """Answers requests of one model, up to `max_slots` at once; up to `max_queue` more wait, and clients take turns.
+
+    One client alone takes half of the slots at most."""
 
     def __init__(self, omni: MiniOmni, max_slots: int = 4, max_queue: int = 16, window: int | None = None) -> None:
         self.omni = omni
@@ -61,8 +64,11 @@ class Engine:
         """Prompt positions that went through the body so far; what an earlier turn left in a slot is not run again."""
         self._speech_cache = omni.adapter.new_cache(max_slots) if omni.adapter else None
         self._free_speech = list(range(max_slots))
-        self._queue: deque[tuple[int, Prepared]] = deque()
+        self._queue: FairQueue[tuple[int, Prepared]] = FairQueue()
         self._answers: dict[int, Answer] = {}
+        self._shares = Shares()
+        self.listening: Callable[[], bool] = lambda: False
+        """Somebody is being heard, on the same cores: answers that can rest meanwhile do."""
         self._number = 0
         self._failed: list[tuple[int, Event | OmniError]] = []
         self._maker = AnswerMaker(omni, self._rows, self.window)
@@ -89,12 +95,12 @@ class Engine:
                 f"{len(self._answers)} answers are in progress and {len(self._queue)} wait; try again later"
             )
         self._number += 1
-        self._queue.append((self._number, prepared))
+        self._queue.push(prepared.request.client, (self._number, prepared))
         return self._number
 
     def cancel(self, number: int) -> None:
         """Forget a request, wherever it is; its slots are free at once. Unknown numbers are ignored."""
-        self._queue = deque(item for item in self._queue if item[0] != number)
+        self._queue.remove(lambda item: item[0] == number)
         answer = self._answers.pop(number, None)
         if answer is not None:
             self._release(answer, all_rows=True)
@@ -123,13 +129,23 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Somebody waits for an answer that can go on."""
-        admits = bool(self._queue) and len(self._answers) < self.max_slots
-        return admits or any(not answer.held for answer in self._answers.values())
+        return self._queue.has(self._may_begin) or bool(self._active())
+
+    @property
+    def resting(self) -> bool:
+        """There are answers that go on in a while, though nobody calls for it."""
+        return any(not answer.held for answer in self._answers.values())
+
+    def keeps_waiting(self, client: str | None) -> bool:
+        """Whether somebody else than this client waits for a first sound. May be asked from any thread."""
+        return self._shares.keeps_waiting(client, self._answers)
 
     @property
     def reading(self) -> bool:
         """The next step has a prompt to read, which is much arithmetic; other steps mostly read weights."""
-        return bool(self._queue) or any(len(row.waiting) > 1 for a in self._answers.values() for row in a.rows)
+        return self._queue.has(self._may_begin) or any(
+            len(row.waiting) > 1 for a in self._answers.values() for row in a.rows
+        )
 
     @property
     def active(self) -> int:
@@ -163,7 +179,7 @@ class Engine:
             self._ahead.step()
             return []
         told: list[tuple[int, Event | OmniError | Deferred]] = [*self._admit()]
-        answers = [answer for answer in self._answers.values() if not answer.held]
+        answers = self._active()
         newcomers = self._newcomers.may_work(answers)
         working = pacing.working(answers, newcomers)
         if newcomers:
@@ -181,6 +197,12 @@ class Engine:
         told += self._failed
         self._failed = []
         return told
+
+    def _active(self) -> list[Answer]:
+        """The answers that go on in this step."""
+        listening = self.listening()
+        ranked = self._shares.in_turn(self._answers)
+        return [answer for older, answer in ranked if not answer.held and not (listening and can_rest(older, answer))]
 
     def _fail(self, answer: Answer, error: Exception) -> None:
         for number, other in list(self._answers.items()):
@@ -205,11 +227,8 @@ class Engine:
 
     def _admit(self) -> list[tuple[int, Event | OmniError]]:
         told: list[tuple[int, Event | OmniError]] = []
-        while self._queue and len(self._answers) < self.max_slots:
-            number, prepared = self._queue[0]
-            if len(self._rows.free) < self._maker.rows_of(prepared):
-                break
-            self._queue.popleft()
+        while (waiting := self._queue.pop(self._may_begin)) is not None:
+            number, prepared = waiting
             if not prepared.reported:
                 told += [(number, event) for event in prepared.findings]
             if prepared.no_speech:
@@ -221,9 +240,18 @@ class Engine:
                 continue
             try:
                 self._answers[number] = self._begin(prepared)
+                self._shares.began(number, prepared.request.client)
             except Exception as error:  # noqa: BLE001 - told to the one who asked, whatever it is
                 told.append((number, as_omni_error(error)))
         return told
+
+    def _may_begin(self, waiting: tuple[int, Prepared]) -> bool:
+        """Whether there is a slot for a request, and its client does not hold its share already."""
+        _, prepared = waiting
+        free, client = self.max_slots - len(self._answers), prepared.request.client
+        return may_take(self._shares.held(client, self._answers), free) and len(self._rows.free) >= self._maker.rows_of(
+            prepared
+        )
 
     def begin(self, prepared: Prepared) -> Answer:
         """Start an answer at once, past the queue, and hand it out: for those who want its tokens."""

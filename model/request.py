@@ -90,6 +90,8 @@ class Request:
     """Sentences at most, for answers that are listened to; None: as many as the model likes."""
     max_seconds: float = MAX_SECONDS
     """Seconds of spoken answer at most."""
+    client: str | None = field(default=None, compare=False)
+    """Who asks: places are shared fairly between clients. None: nobody else's request belongs to the same."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ def main() -> int:
             name = "-".join(map(str, problem["loc"])).replace("_", "-")
             print(f"{called_as('server')}: --{name} {problem.get('input')!r}: {problem['msg']}", file=sys.stderr)
         return 2
-    import torch  # after the settings: `--help` need not wait for it
+    from model.process_memory import bound_memory  # after the settings: `--help` need not wait for what is imported
+
+    bound_memory()
+    import torch
 
     from model.async_engine import AsyncEngine
     from model.checkpoint_names import choose

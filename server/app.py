@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from omni_command import version
 from server.api_docs import DESCRIPTION, LICENSE, TAGS, TITLE, DescribedApi, api_docs_router
 from server.generator import Generator
+from server.hosts import AllowedHosts, HostCheck
 from server.probes import probes_router
 from server.protocols.chat import chat_router
 from server.protocols.client_secrets import client_secrets_router
@@ -99,7 +100,9 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    app.add_middleware(SecurityHeaders)
+    if settings.checks_hosts:
+        app.add_middleware(HostCheck, allowed=AllowedHosts(settings.hosts, settings.host), metrics=service.metrics)
+    app.add_middleware(SecurityHeaders)  # the outermost: refusals have the headers, too
 
     app.include_router(probes_router(service))
     app.include_router(api_docs_router())

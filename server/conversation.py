@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
-from model.request import Done, GenerationFailed, OmniError, Request, Turn
+from model.request import Done, EngineFull, GenerationFailed, OmniError, Request, Turn
+from model.vocabulary import Task
 from server.echo.canceller import EchoCanceller
 from server.events import (
     AnswerAudio,
@@ -39,6 +41,10 @@ from server.voices import Voices, VoiceStream
 
 _SLICE_SAMPLES = SAMPLE_RATE // 2
 """Sound that comes in a big piece is heard half a second at a time, so that others get their turn."""
+_MOST_PENDING = 16
+"""Requests to the model of one conversation, in progress or waiting: a message of 180 s is heard in seven pieces."""
+_MOST_HEARD = 3
+"""Pieces of messages that one conversation has with the model at once; the others wait here."""
 
 
 class Conversation:
@@ -70,6 +76,9 @@ class Conversation:
         self._answers: dict[int, asyncio.Task[None]] = {}
         self._dropped_ms: dict[int, float] = {}
         """Sound of interrupted answers that was never sent, by answer."""
+        self._heard = asyncio.Semaphore(_MOST_HEARD)
+        self.client = secrets.token_hex(8)
+        """This conversation's name where places are shared."""
         self._gap: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -238,7 +247,7 @@ class Conversation:
         return event
 
     def _start(self, command: StartGeneration) -> None:
-        answering = self._generate(command, self._generator)
+        answering = self._generate(command, self._generator, len(self._answers) >= _MOST_PENDING)
         task = asyncio.create_task(answering, name=f"answer-{command.generation_id}")
         self._answers[command.generation_id] = task
         task.add_done_callback(lambda _: self._answers.pop(command.generation_id, None))
@@ -249,16 +258,13 @@ class Conversation:
         if task := self._answers.get(command.generation_id):
             task.cancel()
 
-    async def _generate(self, command: StartGeneration, generator: Generator) -> None:
-        complete = False
+    async def _generate(self, command: StartGeneration, generator: Generator, too_many: bool) -> None:
         try:
-            async with aclosing(generator.generate(command.request)) as events:
-                async for event in events:
-                    complete = isinstance(event, Done)
-                    self._perform(self.session.receive_event(command.generation_id, event))
-                    await self.outbox.wait_for_room(answer=True)
-            if not complete:
-                raise GenerationFailed("the answer ended early; ask again")
+            if too_many:
+                raise EngineFull(f"{_MOST_PENDING} requests of this conversation are pending; wait for one to end")
+            only_heard = command.request.task is Task.A1T1
+            async with self._heard if only_heard else nullcontext():
+                await self._receive(command, generator)
         except OmniError as error:
             self._perform(self.session.generation_failed(command.generation_id, error))
         except Exception as error:  # noqa: BLE001 (counted, logged with its trace, told to the client)
@@ -266,6 +272,16 @@ class Conversation:
             self._log.exception("generation_broke", generation_id=command.generation_id)
             failure = GenerationFailed(f"the answer could not be made ({type(error).__name__}); ask again")
             self._perform(self.session.generation_failed(command.generation_id, failure))
+
+    async def _receive(self, command: StartGeneration, generator: Generator) -> None:
+        complete = False
+        async with aclosing(generator.generate(replace(command.request, client=self.client))) as events:
+            async for event in events:
+                complete = isinstance(event, Done)
+                self._perform(self.session.receive_event(command.generation_id, event))
+                await self.outbox.wait_for_room(answer=True)
+        if not complete:
+            raise GenerationFailed("the answer ended early; ask again")
 
     def _note_idle(self) -> None:
         if self.session.answering:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import structlog
 
-from model.process_memory import settle
+from model.process_memory import give_back_memory, settle
 from model.request import InvalidRequest, OmniError
 from model.sampling import SamplingParams
 from omni_command import find_time_zone
@@ -29,6 +29,9 @@ from server.session import Session
 from server.settings import Settings
 from server.turns import SAMPLE_RATE, Endpointer, TurnDetector, TurnRules
 from server.voices import Voices
+
+_GIVE_BACK_S = 20.0
+"""Between two times that memory is given back to the system."""
 
 MakeDetector = Callable[[TurnRules], TurnDetector]
 
@@ -67,6 +70,7 @@ class Service:
         self._make_detector = make_detector
         self.voices = Voices()
         self._starting: asyncio.Task[None] | None = None
+        self._giving_back: asyncio.Task[None] | None = None
 
     # readiness
 
@@ -100,8 +104,15 @@ class Service:
             on_failure()
             return
         self._ready.set()
+        self._giving_back = asyncio.create_task(self._give_back(), name="give-back-memory")
         self.metrics.ready.set(1)
         self.log.info("ready", models=self.models.names, seconds=round(loop.time() - began, 2))
+
+    async def _give_back(self) -> None:
+        """Now and then, give back what answers needed for a while."""
+        while True:
+            await asyncio.sleep(_GIVE_BACK_S)
+            await asyncio.to_thread(give_back_memory)
 
     async def _warm_up(self, generator: Generator) -> None:
         """Answer once, and hear once: the first person to speak should not wait for what is made on first use, nor for
@@ -219,6 +230,8 @@ class Service:
 
     async def stop(self) -> None:
         """End the generators."""
+        if self._giving_back:
+            self._giving_back.cancel()
         if self._starting and not self._starting.done():
             self._starting.cancel()
             with suppress(asyncio.CancelledError, OmniError):

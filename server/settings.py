@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from omni_command import find_time_zone
+from server.hosts import read_hosts
 
 _PACKAGE = Path(__file__).resolve().parent
 _STATIC = _PACKAGE / "static" if (_PACKAGE / "static").is_dir() else _PACKAGE.parent / "static"
@@ -34,6 +35,11 @@ def _not_blank(value: str | None) -> str | None:
 
 def _expanded(path: Path | None) -> Path | None:
     return None if path is None else path.expanduser()
+
+
+def _host_names(setting: str) -> str:
+    read_hosts(setting)
+    return setting
 
 
 def _known_zone(name: str | None) -> str | None:
@@ -155,6 +161,11 @@ class Settings(BaseSettings):
     allowed_origins: str = Field(
         "", description="origins of other sites whose pages may connect, comma separated; * allows all"
     )
+    allowed_hosts: Annotated[str, AfterValidator(_host_names)] = Field(
+        "",
+        description="names that the server is reached by, beside localhost, IP addresses and --host, comma separated; "
+        "*.NAME: all below it, *: any name; none: those three, and with --api-keys any name",
+    )
     api_keys: str = Field(
         "", repr=False, description="keys of which clients must send one, comma separated; none: everybody may connect"
     )
@@ -172,6 +183,16 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """`allowed_origins`, split; without trailing slashes."""
         return tuple(part.strip().rstrip("/") for part in self.allowed_origins.split(",") if part.strip())
+
+    @property
+    def checks_hosts(self) -> bool:
+        """Whether the `Host` of requests matters. A page that reached the server by DNS rebinding has no key."""
+        return bool(self.hosts) or not self.keys
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """`allowed_hosts`, split."""
+        return read_hosts(self.allowed_hosts)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -1,58 +1,104 @@
-"""Sound that comes as a file, of any rate and channel count → samples at 16 kHz."""
+"""Sound that comes as a file, of any rate and channel count → samples at 16 kHz.
+
+libsndfile reads WAV, FLAC, MP3, Ogg, AIFF and its like; `media_files` what else browsers and phones record.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import io
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import soundfile
-import soxr
 
-from model.audio import AudioError, to_mono
-from server.turns import SAMPLE_RATE
+from model.audio import AudioError
+from model.request import EngineFull
+from server.media_files import media_blocks, media_format
+from server.mono import MonoRecording, WorkLimit
 
-READABLE = "WAV, FLAC, MP3, Ogg (Vorbis or Opus) or AIFF"
+READABLE = "WAV, FLAC, MP3, Ogg (Vorbis or Opus), AIFF, WebM, MP4, M4A, AAC or AMR"
 _BLOCK_SAMPLES = 1 << 18
 """Read at once, all channels together."""
-_RATES = (4_000, 384_000)
+_RIFF_HEAD, _CHUNK_HEAD, _LONGEST_CHUNK = 12, 8, (1 << 32) - 1
+_WORKERS = ThreadPoolExecutor(2, "sound-file")
+"""Of their own: files that are slow to decode keep nobody waiting but other files."""
+_MOST_FILES = 16
+"""Read or waiting at the same time: each is held in memory."""
+_waiting: set[object] = set()
 
 
-class SoundTooLong(AudioError):
-    """More seconds than can be heard."""
-
-    code = "audio_too_long"
+async def read_sound_file(data: bytes, longest_s: float) -> np.ndarray:
+    """`read_sound` in a thread. Raises `EngineFull` where too many files wait."""
+    if len(_waiting) >= _MOST_FILES:
+        raise EngineFull(f"{len(_waiting)} sound files are being read or waiting; try again later")
+    ticket = object()
+    _waiting.add(ticket)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_WORKERS, read_sound, data, longest_s)
+    finally:
+        _waiting.discard(ticket)
 
 
 def read_sound(data: bytes, longest_s: float) -> np.ndarray:
     """A file's bytes → (n,) float32 mono at 16 kHz, at least one sample.
 
     It is read and resampled in blocks, so that what a small file unpacks to is bounded. Raises `AudioError` when it is
-    no sound, `SoundTooLong` when it lasts longer than `longest_s`.
+    no sound or takes too long to decode, `SoundTooLong` when it lasts longer than `longest_s`.
     """
+    if not data:
+        raise AudioError("the file is empty; send a recording")
+    limit, recording = WorkLimit(longest_s), MonoRecording(longest_s)
+    known = media_format(data)
+    for block, rate in media_blocks(data, known, limit.check) if known else _blocks(data):
+        limit.check()
+        recording.add(block, rate)
+    return recording.finish()
+
+
+def _blocks(data: bytes) -> Iterator[tuple[np.ndarray, int]]:
+    """((n, channels) float32, rate), in order."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            samples = _read(file, longest_s)
+        with soundfile.SoundFile(_with_length(data)) as file:
+            while len(block := file.read(max(1, _BLOCK_SAMPLES // file.channels), dtype="float32", always_2d=True)):
+                yield block, int(file.samplerate)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not a readable sound file ({error.error_string}); send {READABLE}") from error
-    if not len(samples):
-        raise AudioError("the file holds no samples; send a recording that is not empty")
-    return samples
 
 
-def _read(file: soundfile.SoundFile, longest_s: float) -> np.ndarray:
-    rate = int(file.samplerate)
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise AudioError(f"a sample rate of {rate} Hz; send {_RATES[0]} to {_RATES[1]} Hz")
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", quality="HQ")
-    pieces: list[np.ndarray] = []
-    read, longest, last = 0, longest_s * rate, False
-    while not last:
-        block = file.read(max(1, _BLOCK_SAMPLES // file.channels), dtype="float32", always_2d=True)
-        last = not len(block)
-        read += len(block)
-        if read > longest:
-            raise SoundTooLong(f"the recording lasts more than {longest_s:g} s; send at most that")
-        mono = to_mono(block)
-        pieces.append(resampler.resample_chunk(mono, last) if resampler else mono)
-    joined: np.ndarray = np.concatenate(pieces).clip(-1, 1)
-    return joined
+def _with_length(data: bytes) -> io.BytesIO:
+    """The file; a WAV whose head says that there are 0 bytes of samples, as a recorder writes that streams, says how
+    many there are."""
+    file = io.BytesIO(data)
+    if data[:4] not in (b"RIFF", b"RIFX") or data[8:12] != b"WAVE":
+        return file
+    number = "<I" if data.startswith(b"RIFF") else ">I"
+    for position, name, size in _chunks(data, _RIFF_HEAD, number):
+        if name == b"data":
+            start = position + _CHUNK_HEAD
+            if size == 0 and start < len(data) and not _only_chunks(data, start, number):
+                file.seek(start - 4)
+                file.write(struct.pack(number, min(len(data) - start, _LONGEST_CHUNK)))
+                file.seek(0)
+            break
+    return file
+
+
+def _chunks(data: bytes, position: int, number: str) -> Iterator[tuple[int, bytes, int]]:
+    """(position, name, size) of each chunk from a position on."""
+    while position + _CHUNK_HEAD <= len(data):
+        name, (size,) = data[position : position + 4], struct.unpack_from(number, data, position + 4)
+        yield position, name, size
+        position += _CHUNK_HEAD + size + size % 2
+
+
+def _only_chunks(data: bytes, position: int, number: str) -> bool:
+    """Whether chunks with names follow up to the very end, and no samples."""
+    end = position
+    for at, name, size in _chunks(data, position, number):
+        if not (name.isascii() and name.decode().isprintable()):
+            return False
+        end = at + _CHUNK_HEAD + size + size % 2
+    return end in (len(data), len(data) + 1)

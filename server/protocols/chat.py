@@ -22,7 +22,7 @@ from server.protocols.http_requests import json_body, json_documentation, loaded
 from server.protocols.messages import JSON_BYTES, Base64, SoundField, base64_pieces
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses
 from server.service import Service
-from server.sound_files import read_sound
+from server.sound_files import read_sound_file
 from server.time_zones import TimeZone
 
 MEDIA_TYPE = f"audio/pcm;rate={ANSWER_SAMPLE_RATE};channels=1"
@@ -31,7 +31,9 @@ MEDIA_TYPE = f"audio/pcm;rate={ANSWER_SAMPLE_RATE};channels=1"
 class ChatRequest(BaseModel):
     """A spoken question."""
 
-    audio: SoundField = Field(description="a sound file in base64: WAV of any rate, also FLAC, MP3, Ogg; at most 30 s")
+    audio: SoundField = Field(
+        description="a sound file in base64: WAV of any rate, also FLAC, MP3, Ogg, WebM, MP4, M4A; at most 30 s"
+    )
     model: str | None = Field(
         default=None, max_length=256, description="one of `/v1/models`; left out: the server's first"
     )
@@ -76,7 +78,7 @@ def chat_router(service: Service) -> APIRouter:
         began = asyncio.get_running_loop().time()
         asked = await json_body(request, ChatRequest, service.settings.max_upload_bytes, JSON_BYTES)
         model = loaded_model(service, asked.model)
-        samples = await asyncio.to_thread(_decoded, asked.audio)
+        samples = await _decoded(asked.audio)
         options = service.options()
         options = replace(
             options,
@@ -95,14 +97,14 @@ def chat_router(service: Service) -> APIRouter:
     return router
 
 
-def _decoded(audio: Base64) -> np.ndarray:
+async def _decoded(audio: Base64) -> np.ndarray:
     try:
-        data = b"".join(base64_pieces(audio))
+        data = await asyncio.to_thread(lambda: b"".join(base64_pieces(audio)))
     except ValueError as error:
         message = f"audio is no base64 ({error}); send a WAV file in base64"
         raise ApiError(400, "invalid_base64", message, "audio") from error
     try:
-        return read_sound(data, WINDOW_SECONDS)
+        return await read_sound_file(data, WINDOW_SECONDS)
     except InvalidRequest as error:
         raise ApiError(400, error.code, str(error), "audio") from error
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from model.request import AudioChunk, Done, Event, GenerationFailed, OmniError
 from model.request import Request as Question
 from server.generator import Generator
+from server.protocols.http_requests import client_of
 from server.service import Service
 
 _Result = TypeVar("_Result")
@@ -50,7 +51,7 @@ async def begin(model: Generator, question: Question, request: Request) -> Begun
 
     Raises what the generator raises, `ClientDisconnect` when the client goes meanwhile.
     """
-    events = model.generate(question)
+    events = model.generate(replace(question, client=client_of(request)))
     early: list[Event] = []
 
     async def first() -> Begun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -31,6 +32,15 @@ def need_key(request: Request) -> None:
     origin, host = request.headers.get("origin"), request.headers.get("host")
     if not service.keys.wanted and not origin_allowed(origin, host, service.settings.origins):
         raise ApiError(403, "origin", FOREIGN_PAGE)
+
+
+def client_of(request: Request) -> str:
+    """Whose request it is where places are shared: of whoever has this key, or this address where there are no keys."""
+    service: Service = request.app.state.service
+    key = bearer(request.headers.get("authorization")) if service.keys.wanted else None
+    if key:
+        return f"key {hashlib.sha256(key.encode()).hexdigest()}"
+    return f"address {request.client.host}" if request.client else "address unknown"
 
 
 def loaded_model(service: Service, name: str | None) -> Generator:

@@ -21,6 +21,7 @@ from server.audio import MicrophoneDecoder
 from server.auth import Grant
 from server.conversation import Conversation
 from server.events import Reply, SessionEvent
+from server.limits import TokenBucket
 from server.memory import Memory, Message
 from server.options import SessionOptions, request_of
 from server.protocols import realtime_beta
@@ -28,7 +29,7 @@ from server.protocols.admission import admit
 from server.protocols.connection import Connection, serve_connection
 from server.protocols.messages import JSON_BYTES, BadMessage, SoundField, read_object, too_large
 from server.protocols.realtime_events import Event, RealtimeEvents, Wanted, error
-from server.protocols.realtime_items import new_id, read_audio, read_item
+from server.protocols.realtime_items import new_id, read_audio, read_item, seconds_of
 from server.protocols.realtime_session import RealtimeSession, ResponseParameters, answer_options, parse
 from server.push_to_talk import SHORTEST_COMMIT_MS
 from server.service import Service
@@ -62,6 +63,10 @@ def realtime_router(service: Service) -> APIRouter:
         await serve_connection(websocket, service, make, lambda problem: _frame(error(problem)))
 
     return router
+
+
+_ITEM_LEAD_S = 300.0
+"""Sound that comes in items, ahead of real time: a conversation may begin with some recordings."""
 
 
 def _frame(event: Mapping[str, Any]) -> str:
@@ -122,6 +127,7 @@ class RealtimeConnection(Connection):
         self._session = RealtimeSession().merged(grant.session or {})
         self._events = RealtimeEvents(self._memory, self._session, time.monotonic, self._rate_limits)
         self._microphone = MicrophoneDecoder(24_000)
+        self._item_sound = TokenBucket(1.0, _ITEM_LEAD_S)
         self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "session.update": self._update,
             _APPEND: self._append,
@@ -247,7 +253,7 @@ class RealtimeConnection(Connection):
 
     async def _create(self, data: dict[str, Any]) -> None:
         create = parse(_Create, data, "")
-        message = await read_item(create.item, self._session.audio.input.format, self._longest_s)
+        message = await self._read_item(create.item)
         if self._memory.find(message.key):
             raise BadMessage("item_create_duplicate_item_id", f"there is an item {message.key!r} already", "item.id")
         previous = create.previous_item_id
@@ -303,6 +309,17 @@ class RealtimeConnection(Connection):
     def _longest_s(self) -> float:
         return self.service.options().rules.max_turn_ms / 1000
 
+    async def _read_item(self, given: Any, where: str = "item") -> Message:
+        """An item of a client. Its sound is counted before it is decoded: that would hold up everybody else."""
+        audio_format = self._session.audio.input.format
+        if not self._item_sound.take(seconds_of(given, audio_format)):
+            raise BadMessage(
+                "audio_too_fast",
+                f"the sound of items came more than {_ITEM_LEAD_S:g} s ahead of real time; send it slower",
+                f"{where}.content",
+            )
+        return await read_item(given, audio_format, self._longest_s, where)
+
     # responses
 
     async def _respond(self, data: dict[str, Any]) -> None:
@@ -341,7 +358,7 @@ class RealtimeConnection(Connection):
             if isinstance(given, dict) and given.get("type") == "item_reference":
                 context.append(self._find(str(given.get("id"))[:128], "item_reference_invalid_item_id", f"{where}.id"))
             else:
-                context.append(await read_item(given, self._session.audio.input.format, self._longest_s, where))
+                context.append(await self._read_item(given, where))
         return context
 
     async def _cancel(self, data: dict[str, Any]) -> None:

@@ -77,6 +77,14 @@ async def _read_content(given: _Item, where: str) -> tuple[list[str], list[bytes
     return texts, sounds
 
 
+def seconds_of(item: Any, audio_format: AudioFormat) -> float:
+    """How much sound a client's item holds, without decoding it."""
+    content = item.get("content") if isinstance(item, dict) else None
+    parts = [part.get("audio") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    encoded = sum(len(audio) for audio in parts if isinstance(audio, str | memoryview))
+    return encoded * 3 / 4 / (2 if audio_format.encoding == "pcm16" else 1) / audio_format.sample_rate
+
+
 def show_item(message: Message, now: float, status: Status = "completed", empty: bool = False) -> dict[str, Any]:
     """A message as clients read it: text and transcripts, without sound. `empty`: its content is still to come."""
     said = message.said(now)

@@ -16,17 +16,17 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from model.audio import WINDOW_SECONDS
-from model.request import Done, EngineFull, GenerationFailed, OmniError
+from model.request import Done, EngineFull, GenerationFailed, InvalidRequest, OmniError
 from model.request import Request as Question
 from model.vocabulary import Task
 from server.generator import Generator
 from server.pauses import pieces
 from server.protocols.http_answers import EVENT_STREAM, AnswerResponse, sse, unless_gone
-from server.protocols.http_requests import bounded, need_key, need_model
+from server.protocols.http_requests import bounded, client_of, need_key, need_model
 from server.protocols.messages import BadField, read_fields
 from server.protocols.openai_errors import ApiError, ApiRoute, error_responses, of_field, of_model
 from server.service import Service
-from server.sound_files import READABLE, read_sound
+from server.sound_files import READABLE, read_sound_file
 from server.turns import SAMPLE_RATE
 
 _TRY_AGAIN_S, _TRIES = 0.5, 60
@@ -128,7 +128,7 @@ def transcriptions_router(service: Service) -> APIRouter:
         recording = await _received(service, request)
         service.metrics.turns.labels("http").inc()
         model = service.models.get_or_default(recording.asked.model)
-        segments = _segments(service, model, recording.samples)
+        segments = _segments(service, model, recording.samples, client_of(request))
         if recording.asked.stream:
             first = await unless_gone(request, anext(segments, None))  # what cannot be heard has a status of its own
             return AnswerResponse(service, _events(first, segments, recording.seconds), EVENT_STREAM)
@@ -148,8 +148,8 @@ async def _received(service: Service, request: Request) -> Recording:
             400, "invalid_body", f"the body is no form ({error.detail}); send multipart/form-data"
         ) from error
     try:
-        samples = await asyncio.to_thread(read_sound, data, settings.max_transcription_s)
-    except OmniError as error:
+        samples = await read_sound_file(data, settings.max_transcription_s)
+    except InvalidRequest as error:
         raise ApiError(400, error.code, str(error), "file") from error
     return Recording(samples, asked)
 
@@ -169,24 +169,26 @@ async def _fields(form: FormData) -> tuple[TranscriptionRequest, bytes]:
     return asked, await file.read()
 
 
-async def _segments(service: Service, model: Generator, samples: np.ndarray) -> AsyncGenerator[Segment, None]:
+async def _segments(
+    service: Service, model: Generator, samples: np.ndarray, client: str
+) -> AsyncGenerator[Segment, None]:
     """What was heard, piece by piece; pieces without words are left out."""
     whole = len(samples) <= WINDOW_SECONDS * SAMPLE_RATE
     spans = [(0, len(samples))] if whole else await pieces(service.voices, samples)
     number = 0
     for index, (begin, end) in enumerate(spans):
-        text = await _heard(model, samples[begin:end], patient=index > 0)
+        text = await _heard(model, Question(audio=samples[begin:end], task=Task.A1T1, client=client), patient=index > 0)
         if text:
             start, stop = (round(at / SAMPLE_RATE, _DIGITS) for at in (begin, end))
             yield Segment(id=number, start=start, end=stop, text=text)
             number += 1
 
 
-async def _heard(model: Generator, samples: np.ndarray, patient: bool) -> str:
+async def _heard(model: Generator, piece: Question, patient: bool) -> str:
     """The words of one piece. Who is `patient` waits for a place: the rest of the recording is heard already."""
     for tries_left in reversed(range(_TRIES if patient else 1)):
         try:
-            async with aclosing(model.generate(Question(audio=samples, task=Task.A1T1))) as events:
+            async with aclosing(model.generate(piece)) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         return event.text.strip()

@@ -99,6 +99,18 @@ async def test_one_too_many_is_refused_and_nobody_else_notices(engine: AsyncEngi
         assert isinstance(events[-1], Done)
 
 
+async def test_a_client_that_has_its_share_is_refused_and_others_are_not(engine: AsyncEngine) -> None:
+    own = asyncio.ensure_future(collect(engine.generate(replace(typed("Hello!"), client="hostile"))))
+    await asyncio.sleep(0)
+    also = asyncio.ensure_future(collect(engine.generate(replace(typed("Hello!"), client="hostile"))))
+    await asyncio.sleep(0)
+    with pytest.raises(EngineFull, match="of this client"):
+        await collect(engine.generate(replace(typed("Hello!"), client="hostile")))
+    other = await collect(engine.generate(replace(typed("Hello!"), client="other")))
+    for events in (await own, await also, other):
+        assert isinstance(events[-1], Done)
+
+
 async def test_a_senseless_request_is_refused(engine: AsyncEngine) -> None:
     with pytest.raises(InvalidRequest):
         await collect(engine.generate(typed("  ")))

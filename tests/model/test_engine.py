@@ -257,3 +257,32 @@ def test_leaving_the_loop_frees_the_engine(embedded: MiniOmni) -> None:
     *_, done = embedded.generate(Request(text="Hello!", task=Task.T1T2, max_tokens=3))
     assert isinstance(done, Done)
     assert done.frames == 0
+
+
+def test_one_client_takes_half_of_the_slots_and_the_next_is_answered_at_once(embedded: MiniOmni) -> None:
+    engine = Engine(embedded, max_slots=4, max_queue=8)
+
+    def typed(client: str | None) -> int:
+        question = Request(text="Hello!", task=Task.T1T2, max_tokens=6, client=client)
+        return engine.submit(engine.prepare(question))
+
+    hostile = [typed("hostile") for _ in range(6)]
+    engine.step()
+    assert engine.active == 2
+    other, nobody = typed("other"), typed(None)
+    engine.step()
+    assert engine.active == 4
+    ended = [number for _ in range(60) for number, event in engine.step() if isinstance(event, Done)]
+    assert sorted(ended) == sorted([*hostile, other, nobody])
+    assert set(ended[:4]) >= {other, nobody}
+    assert not engine.busy
+
+
+def test_answers_rest_while_somebody_is_heard_where_they_can(embedded: MiniOmni) -> None:
+    engine = Engine(embedded, max_slots=4, max_queue=8)
+    for _ in range(2):
+        engine.submit(engine.prepare(Request(text="Hello!", task=Task.T1T2, max_tokens=4, client="one")))
+    engine.listening = lambda: True
+    first = [number for _ in range(20) for number, event in engine.step() if isinstance(event, Done)]
+    assert first == [1, 2], "the second goes on when the first has ended"
+    assert not engine.resting

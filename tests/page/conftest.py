@@ -11,7 +11,7 @@ import pytest
 from hibari import Hibari
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
-from tests.page.engines import ENGINES, Browser, Launcher, on_secure_pages
+from tests.page.engines import ENGINES, INSECURE_HOST, Browser, Launcher, on_secure_pages
 from tests.page.live import LiveServer
 from tests.page.scripted import ScriptedGenerator
 
@@ -100,7 +100,7 @@ def brief(generator: ScriptedGenerator, voice: Hibari) -> ScriptedGenerator:
 
 @pytest.fixture
 def server(generator: ScriptedGenerator) -> Iterator[LiveServer]:
-    with LiveServer(generator) as running:
+    with LiveServer(generator, allowed_hosts=INSECURE_HOST) as running:
         yield running
 
 
