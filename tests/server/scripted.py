@@ -33,7 +33,8 @@ def tone(frames: int) -> np.ndarray:
 def answer_events(request: Request, frames_per_word: int = 4) -> list[Event]:
     """What an engine says: heard, then each word with its sound."""
     text = request.say or ANSWER
-    events: list[Event] = [Heard(HEARD)] if request.audio is not None else []
+    heard = f"{request.before} {HEARD}".strip()
+    events: list[Event] = [Heard(heard)] if request.audio is not None else []
     if request.task is Task.A1T1:
         return [*events, TextDelta(HEARD), Done("stop", HEARD, 0.0, 0, 0)]
     if request.task is not None and not request.task.speaks:
