@@ -53,7 +53,7 @@ def printed(script: str, **environment: str) -> list[int]:
 def test_heaps_and_compiled_shapes_are_bounded() -> None:
     arenas, primitives = printed(_ARENAS)
     assert arenas <= 2
-    assert primitives == 128
+    assert primitives == 48
 
 
 def test_the_environment_goes_before() -> None:
