@@ -416,27 +416,29 @@ class Session:
             outputs = self._cancel()  # nothing was answered yet: the same turn goes on
             question.text = None
             question.pieces.resume(at_sample)
-            resumed = True
+            resumed = too_soon = True
         else:
-            begun = self._ended_too_soon(at_sample)
+            too_soon = self._goes_on(at_sample)
+            begun = self._playing[0] if too_soon and self._playing and self._sent is not None else None
             outputs = self._clear("speech") if self._sent is None else self._hold(self._sent)
             question = self._question = self._new_turn(at_sample)
-            if begun is not None:
+            if begun is not None and begun.text and begun.message is not None:
                 question.rest_of = begun
-                question.pieces.texts[_BEGUN] = begun.text or ""
+                question.pieces.texts[_BEGUN] = begun.text
             resumed = False
+        self._detector.learn(too_soon)
         self._state = State.HEARING
         return [*outputs, SpeechStarted(question.turn_id, samples_to_ms(at_sample), resumed)]
 
-    def _ended_too_soon(self, at_sample: int) -> Question | None:
-        """The turn that is being answered, if speech that begins here is the rest of it: it follows soon, and next to
+    def _goes_on(self, at_sample: int) -> bool:
+        """Whether speech that begins here is the rest of the turn that is being answered: it follows soon, and next to
         nothing of the answer was heard."""
-        if self._playing is None or self._sent is None:
-            return None
+        if self._state is not State.SPEAKING or self._playing is None:
+            return False
         question, answer = self._playing
-        spoken = question.may_go_on and not question.idle and question.text and question.message is not None
         soon = at_sample - question.end <= ms_to_samples(_TOO_SOON_MS)
-        return question if spoken and soon and answer.played_ms(self._clock()) <= _BARELY_HEARD_MS else None
+        spoken = question.may_go_on and not question.idle
+        return spoken and soon and answer.played_ms(self._clock()) <= _BARELY_HEARD_MS
 
     def _new_turn(self, at_sample: int) -> Question:
         return Question(self.next_turn(), begin=at_sample, pieces=Pieces(self._heard_from(at_sample)))

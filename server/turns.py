@@ -95,6 +95,10 @@ class TurnDetector(Protocol):
         """At a pause: how likely what was said so far ends the turn, None when nobody can tell. It may end now."""
         ...
 
+    def learn(self, too_soon: bool) -> None:
+        """At the beginning of speech: whether the turn before was ended too soon, this being its rest."""
+        ...
+
     def flush(self) -> list[TurnSignal]:
         """End the open turn now; nothing when nobody has spoken."""
         ...
@@ -120,11 +124,9 @@ class Patience:
     """Learns in one conversation how much longer than usual to wait: somebody who tells a story pauses between
     sentences that are each complete.
 
-    A turn that was ended too soon, because speech went on within `_TOO_SOON_MS`, makes all waits longer; each that was
-    not makes them shorter again.
+    A turn that was ended too soon makes all waits longer; each that was not makes them shorter again.
     """
 
-    _TOO_SOON_MS = 2000
     _STEP_MS, _MOST_MS = 450, 900
     _KEPT = 0.6
 
@@ -132,9 +134,9 @@ class Patience:
         self.extra_ms = 0.0
         """Milliseconds of silence on top of what the words ask for."""
 
-    def goes_on_after(self, gap_ms: float) -> None:
-        """Speech began again so long after the end of a turn."""
-        if gap_ms < self._TOO_SOON_MS:
+    def learn(self, too_soon: bool) -> None:
+        """Whether the turn before was ended too soon, once speech has begun again."""
+        if too_soon:
             self.extra_ms = min(self.extra_ms + self._STEP_MS, self._MOST_MS)
         else:
             self.extra_ms *= self._KEPT
@@ -158,8 +160,6 @@ class Endpointer:
         """Samples of it that end the turn at this pause."""
         self._probability: float | None = None
         """The judgement of this pause."""
-        self._ended: int | None = None
-        """Where the last turn ended by silence."""
         self._patience = Patience()
         self._foreground = Foreground()
 
@@ -198,6 +198,10 @@ class Endpointer:
             self._foreground.turn_ended()
         return ended
 
+    def learn(self, too_soon: bool) -> None:
+        """Wait longer after a false endpoint, and less long again after others."""
+        self._patience.learn(too_soon)
+
     def flush(self) -> list[TurnSignal]:
         """End the open turn; a beginning that is still too short to be one counts here."""
         signals: list[TurnSignal] = []
@@ -229,9 +233,6 @@ class Endpointer:
             self._last_voice = self._position
             if self._voiced >= ms_to_samples(self._rules.min_speech_ms):
                 self._phase = _Phase.SPEECH
-                if self._ended is not None:
-                    self._patience.goes_on_after(samples_to_ms(self._begin - self._ended))
-                    self._ended = None
                 return [SpeechBegan(self._begin)]
         elif self._position - self._last_voice >= ms_to_samples(_CANDIDATE_GAP_MS):
             self._voiced = 0
@@ -262,5 +263,4 @@ class Endpointer:
         if self._position - self._last_voice < self._end_silence:
             return []
         self.reset()
-        self._ended = self._last_voice
         return [SpeechEnded(self._last_voice, "silence", self._probability)]

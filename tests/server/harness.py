@@ -55,6 +55,9 @@ class ScriptedDetector:
         self.script = [(at, signal) for at, signal in self.script if at > self.position]
         return due
 
+    def learn(self, too_soon: bool) -> None:
+        """Nothing is learnt by a script."""
+
     def expect(self, probability: float | None) -> list[TurnSignal]:
         self.expected.append(probability)
         signals, self.on_expect = self.on_expect, []
