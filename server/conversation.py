@@ -36,6 +36,7 @@ from server.metrics import Metrics
 from server.options import SessionOptions
 from server.outbox import Outbox, size
 from server.session import Session
+from server.turn_taking.foreground import LevelMeter
 from server.turns import SAMPLE_RATE
 from server.voices import Voices, VoiceStream
 
@@ -68,6 +69,7 @@ class Conversation:
         self.outbox = outbox
         self._voices, self._microphone = voices, VoiceStream()
         self._echo = EchoCanceller() if echo_guard else None
+        self._meter = LevelMeter()
         self._generator = generator
         self._metrics = metrics
         self._log = log
@@ -106,8 +108,9 @@ class Conversation:
         """(n,) float32, 16 kHz, of a message that holds so many seconds; None: these."""
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
-            piece, probabilities = await self._listen(piece)
-            self._perform(self.session.receive_audio(piece, probabilities))
+            cleaned, probabilities = await self._listen(piece)
+            levels = self._meter.levels(piece, len(probabilities))
+            self._perform(self.session.receive_audio(cleaned, probabilities, levels))
             if not (probabilities and self.session.options.find_turns):  # nothing was waited for: others get their turn
                 await asyncio.sleep(0)
         self._watch_gap(len(samples) / SAMPLE_RATE if message_s is None else message_s)

@@ -198,7 +198,9 @@ class Session:
         self._uncommitted.adopt(open_.turn_id, open_.pieces.unheard_from)
         return [*dropped, stopped]
 
-    def receive_audio(self, samples: np.ndarray, probabilities: Sequence[float] = ()) -> list[Output]:
+    def receive_audio(
+        self, samples: np.ndarray, probabilities: Sequence[float] = (), levels: Sequence[float] | None = None
+    ) -> list[Output]:
         """(n,) float32 of the microphone, 16 kHz, any n, and how likely each window of 512 that they complete holds a
         voice."""
         self._settle()
@@ -208,7 +210,7 @@ class Session:
             problem = self._uncommitted.keep(self.options.rules.max_turn_ms)
             self._trim()
             return [problem] if problem else []
-        signals = self._detector.push(samples, probabilities)
+        signals = self._detector.push(samples, probabilities, levels)
         outputs = [output for signal in signals for output in self._on_signal(signal)]
         outputs += self._resume_when_quiet() + self._hear_ahead() + self._watch_idle(len(samples))
         self._trim()

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         "auto", description="also judge by the words whether a turn is over, and how soon; off: by silence alone"
     )
     foreground: Literal["auto", "off"] = Field(
-        "auto",
+        "off",
         description="auto: speech much fainter than the earlier turns is not heard; off: all speech is",
     )
     pause_ms: int = Field(128, ge=64, le=3000, description="silence at which work on the answer begins, ms")

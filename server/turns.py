@@ -15,7 +15,7 @@ import numpy as np
 
 from model.eagerness import WAITS, Eagerness
 from model.voice_activity import WINDOW_SAMPLES
-from server.turn_taking.foreground import Foreground
+from server.turn_taking.foreground import Foreground, LevelMeter
 
 SAMPLE_RATE = 16_000
 """Of the microphone, inside the server."""
@@ -46,7 +46,7 @@ class TurnRules:
     pre_roll_ms: int = 320
     max_turn_ms: int = 120_000
     threshold: float = 0.5
-    foreground: bool = True
+    foreground: bool = False
     """Speech much fainter than that of the turns before is not counted."""
 
 
@@ -87,8 +87,14 @@ TurnSignal = SpeechBegan | SpeechPaused | SpeechResumed | SpeechEnded
 class TurnDetector(Protocol):
     """Sound in, signals out, in the order Began (Paused Resumed)* Ended. Positions count from the first sample."""
 
-    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
-        """(n,) float32 at 16 kHz, any n, and how likely each window of 512 that they complete holds a voice."""
+    def push(
+        self, samples: np.ndarray, probabilities: Sequence[float], levels: Sequence[float] | None = None
+    ) -> list[TurnSignal]:
+        """(n,) float32 at 16 kHz, any n, and how likely each window of 512 that they complete holds a voice.
+
+        `levels`: of these windows as the microphone had them, in decibels; None: of `samples`. An echo canceller makes
+        the voice of somebody who interrupts an answer fainter than it was.
+        """
         ...
 
     def expect(self, probability: float | None) -> list[TurnSignal]:
@@ -162,6 +168,7 @@ class Endpointer:
         """The judgement of this pause."""
         self._patience = Patience()
         self._foreground = Foreground()
+        self._meter = LevelMeter()
 
     def configure(self, rules: TurnRules) -> None:
         """Other rules from the next window on."""
@@ -172,10 +179,13 @@ class Endpointer:
         self._phase = _Phase.QUIET
         self._voiced = 0
 
-    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
+    def push(
+        self, samples: np.ndarray, probabilities: Sequence[float], levels: Sequence[float] | None = None
+    ) -> list[TurnSignal]:
         """Probabilities of the windows that are complete now → what was noticed in them."""
         signals: list[TurnSignal] = []
-        levels = self._foreground.windows(samples, len(probabilities))
+        if levels is None:
+            levels = self._meter.levels(samples, len(probabilities))
         for probability, level in zip(probabilities, levels, strict=True):
             self._position += WINDOW_SAMPLES
             voiced, speaking = probability >= self._rules.threshold, self._phase is not _Phase.QUIET

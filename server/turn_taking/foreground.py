@@ -7,7 +7,6 @@ television are as much speech as theirs; only their level tells them apart.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,16 +22,33 @@ _LEAST_WINDOWS = 20
 """Voiced windows of a turn (640 ms) from which a level is learned."""
 _TURNS = 4
 """Turns that count: the quietest of them, so that two people who share a microphone are both in front of it."""
+_BUFFERED = 8 * WINDOW_SAMPLES
+"""Samples that are kept while windows are late, as behind an echo canceller."""
 _FORGOTTEN_DB = 0.2 * WINDOW_SAMPLES / 16_000
 """By so much a window of voice that is not counted lowers the level: 0.2 dB a second. Somebody who has moved away from
 the microphone is heard again after a while."""
+
+
+class LevelMeter:
+    """The level of each window of one microphone."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)
+
+    def levels(self, samples: np.ndarray, count: int) -> list[float]:
+        """(n,) float32 more of the microphone, which complete `count` windows → the level of each, in decibels."""
+        joined = np.concatenate([self._rest, samples])
+        whole = joined[: count * WINDOW_SAMPLES]
+        self._rest = joined[count * WINDOW_SAMPLES :][-_BUFFERED:]
+        power = np.square(whole[: len(whole) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)).mean(1)
+        found: list[float] = (10 * np.log10(power + 1e-12)).tolist()
+        return [*found, *[0.0] * (count - len(found))]
 
 
 class Foreground:
     """Tells, window for window, whether speech is the foreground speaker's. Belongs to one microphone."""
 
     def __init__(self) -> None:
-        self._rest = np.zeros(0, np.float32)
         self._levels: deque[float] = deque(maxlen=_TURNS)
         self._turn: list[float] = []
         """Levels of the open turn's voiced windows."""
@@ -42,16 +58,6 @@ class Foreground:
     def level_db(self) -> float | None:
         """The foreground speaker's, in decibels below full scale; None until somebody has spoken."""
         return min(self._levels, default=None)
-
-    def windows(self, samples: np.ndarray, count: int) -> Iterator[float]:
-        """(n,) float32 more of the microphone, which complete `count` windows → the level of each, in decibels."""
-        joined = np.concatenate([self._rest, samples])
-        whole = joined[: count * WINDOW_SAMPLES]
-        self._rest = joined[count * WINDOW_SAMPLES :][1 - WINDOW_SAMPLES :]
-        power = np.square(whole[: len(whole) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)).mean(1)
-        levels: Sequence[float] = (10 * np.log10(power + 1e-12)).tolist()
-        yield from levels
-        yield from [0.0] * (count - len(levels))
 
     def counts(self, level_db: float, voiced: bool, speaking: bool) -> bool:
         """Whether a window is heard at all. `speaking`: in an open turn, where faint windows may follow loud ones."""

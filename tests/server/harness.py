@@ -49,7 +49,9 @@ class ScriptedDetector:
     resets: int = 0
     rules: TurnRules | None = None
 
-    def push(self, samples: np.ndarray, probabilities: Sequence[float]) -> list[TurnSignal]:
+    def push(
+        self, samples: np.ndarray, probabilities: Sequence[float], levels: Sequence[float] | None = None
+    ) -> list[TurnSignal]:
         self.position += len(samples)
         due = [signal for at, signal in self.script if at <= self.position]
         self.script = [(at, signal) for at, signal in self.script if at > self.position]

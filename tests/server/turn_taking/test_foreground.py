@@ -9,7 +9,7 @@ import pytest
 from hibari import Hibari
 
 from model.voice_activity import VoiceActivity
-from server.turn_taking.foreground import Foreground
+from server.turn_taking.foreground import Foreground, LevelMeter
 from server.turns import SAMPLE_RATE, Endpointer, SpeechBegan, SpeechEnded, TurnRules, TurnSignal, ms_to_samples
 from tests.server.conftest import probabilities, say
 
@@ -96,10 +96,11 @@ def test_somebody_who_moves_away_is_heard_again_after_a_while() -> None:
 @pytest.mark.parametrize("step", [1, 160, 511, 512, 513, 4000])
 def test_levels_do_not_depend_on_the_pieces(step: int) -> None:
     sound = np.random.default_rng(1).normal(0, 0.1, 4096).astype(np.float32)
-    whole = list(Foreground().windows(sound, 8))
-    pieces, foreground, complete = [], Foreground(), 0
+    whole = LevelMeter().levels(sound, 8)
+    pieces: list[float] = []
+    meter, complete = LevelMeter(), 0
     for begin in range(0, len(sound), step):
         count = min(begin + step, len(sound)) // 512 - complete
         complete += count
-        pieces += list(foreground.windows(sound[begin : begin + step], count))
+        pieces += meter.levels(sound[begin : begin + step], count)
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
