@@ -109,7 +109,9 @@ class Conversation:
         for start in range(0, len(samples), _SLICE_SAMPLES):
             piece = samples[start : start + _SLICE_SAMPLES]
             cleaned, probabilities = await self._listen(piece)
-            levels = self._meter.levels(piece, len(probabilities))
+            levels = None
+            if self.session.options.rules.foreground:
+                levels = self._meter.levels(piece, len(probabilities))
             self._perform(self.session.receive_audio(cleaned, probabilities, levels))
             if not (probabilities and self.session.options.find_turns):  # nothing was waited for: others get their turn
                 await asyncio.sleep(0)

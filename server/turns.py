@@ -184,13 +184,14 @@ class Endpointer:
     ) -> list[TurnSignal]:
         """Probabilities of the windows that are complete now → what was noticed in them."""
         signals: list[TurnSignal] = []
-        if levels is None:
+        if levels is None and self._rules.foreground:
             levels = self._meter.levels(samples, len(probabilities))
-        for probability, level in zip(probabilities, levels, strict=True):
+        for index, probability in enumerate(probabilities):
             self._position += WINDOW_SAMPLES
-            voiced, speaking = probability >= self._rules.threshold, self._phase is not _Phase.QUIET
-            counted = self._foreground.counts(level, voiced, speaking) or not self._rules.foreground
-            ended = self._judge(probability if counted else 0.0)
+            if levels is not None:
+                voiced, speaking = probability >= self._rules.threshold, self._phase is not _Phase.QUIET
+                probability = probability if self._foreground.counts(levels[index], voiced, speaking) else 0.0
+            ended = self._judge(probability)
             if any(isinstance(signal, SpeechEnded) for signal in ended):
                 self._foreground.turn_ended()
             signals += ended

@@ -166,7 +166,7 @@ def say_roman(core: str, context: Context) -> str | None:
         return say(value)
     if set(core) <= set("IVX") and len(core) > 1:
         name = before[:1].isupper() and before.isalpha() and not before.isupper() and before not in FUNCTION_WORDS
-        return f"the {say(value, 'ordinal')}" if name else say(value) if core != "XX" and core != "XXX" else None
+        return f"the {say(value, 'ordinal')}" if name else say(value) if core not in ("XX", "XXX") else None
     if before in RULERS:
         return f"the {say(value, 'ordinal')}"
     if len(core) >= 4 and value > 1000:

@@ -22,16 +22,17 @@ _NUMBER = r"[-+~<>≤≥≈±−–]?[$£€¥₹]?[-−–]?\d[\d,.]*"
 _BEGINS = re.compile(
     rf"\(?(?:US|NZ|HK|[AC])?{_NUMBER}(?:(?:st|nd|rd|th)|[-–/]\S*|\)|[kKmMB]|bn|mn|[’'])?|\(?\+?\(?\d[\d()./–-]*|[€$£¥₹]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)|[Nn]o\."
 )
+_CURRENCIES = "USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC"
 _MAGNITUDE = "|".join(MAGNITUDES) + "|bn|mn|tn"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?,?"
 _CONTINUES = re.compile(
     rf"\(?[\d½⅓⅔¼¾⅛⅜⅝⅞][\d()/.,⁄⁰¹²³⁴⁵⁶⁷⁸⁹^-]*(?:[kKmMbB]|bn|mn)?['\"′″”]?[.,;:?!)]*|(?:{_MAGNITUDE})[.,;:?!)]*|of|{_MONTH}[;:?!)]*|'\d\d"
-    r"|(?:[€$£¥₹¢]|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC)(?:/\w+)?[.,;:?!)]*|(?:sq|cu|fl)\.?|(?:ft|in|m|km|mi|yd|cm|mm|oz)\.?,?"
+    rf"|(?:[€$£¥₹¢]|{_CURRENCIES})(?:/\w+)?[.,;:?!)]*|(?:sq|cu|fl)\.?|(?:ft|in|m|km|mi|yd|cm|mm|oz)\.?,?"
     r"|[×x·]|10\S+|(?:am|pm|a\.m\.|p\.m\.)|[\"″]|\+"
 )
 _ENDING = re.compile(r"[.,;:?!)]+$")
 _ENDS_RUN = re.compile(r"(?<!sq|ft|cu|fl|.m)(?<!Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov|Dec|ept)[.;:?!]+$")
-_MONEY_CORE = re.compile(r"[$£€¥₹]|USD|EUR|GBP|JPY|CHF|CAD|AUD|INR|CNY|SEK|NOK|DKK|PLN|BTC|¢")
+_MONEY_CORE = re.compile(rf"[$£€¥₹]|{_CURRENCIES}|¢")
 _MIXED = re.compile(r"[-+~<>≤≥≈±]?\d{1,3} (?:\d{1,2}/\d{1,2}|[½⅓⅔¼¾⅛⅜⅝⅞])['\"′″]?")
 _AREA = re.compile(rf"{_NUMBER} (?:sq|cu|fl)\.? (?:ft|in|m|km|mi|yd|cm|mm|oz)\.?")
 _FEET = re.compile(r"\d+(?: ?ft\.?|′) \d{1,2}(?: in\.?|″)")
